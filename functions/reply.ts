@@ -1,0 +1,26 @@
+import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
+import { readDeliveryConfig } from '../lib/config.ts';
+import { createDelivery, deliverNew, type Summary, summaryOf } from '../lib/deliver.ts';
+import type { Key } from '../lib/inbox.ts';
+import { robot } from '../lib/robot.ts';
+
+const delivery = createDelivery(readDeliveryConfig(process.env), robot);
+
+/** Answers the events that were just put into the inbox. What it does not finish comes due for `retry`. */
+export const handler = async (
+  { Records }: DynamoDBStreamEvent,
+  context: Context,
+): Promise<Summary> => {
+  const deadline = Date.now() + context.getRemainingTimeInMillis();
+  const outcomes = Records.map((record) => deliverNew({ ...delivery, deadline }, keyOf(record)));
+  return summaryOf(await Promise.all(outcomes));
+};
+
+function keyOf({ dynamodb }: DynamoDBRecord): Key {
+  const session_open_id = dynamodb?.Keys?.session_open_id?.S;
+  const event_id = dynamodb?.Keys?.event_id?.S;
+  if (session_open_id === undefined || event_id === undefined) {
+    throw new TypeError('A stream record without the keys of the inbox table; check the mapping.');
+  }
+  return { session_open_id, event_id };
+}

@@ -1,0 +1,115 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Context } from 'aws-lambda';
+import { readWebhookConfig, type WebhookConfig } from '../lib/config.ts';
+import { createClient, type Table } from '../lib/dynamodb.ts';
+import { type Event, InvalidEventError, readEvent } from '../lib/event.ts';
+import {
+  bodyBytes,
+  json,
+  MAX_BODY_BYTES,
+  problem,
+  queryValues,
+  type Request,
+  type Response,
+} from '../lib/http.ts';
+import * as inbox from '../lib/inbox.ts';
+import { log, told } from '../lib/log.ts';
+import { recordMembership } from '../lib/membership.ts';
+import { count } from '../lib/metric.ts';
+
+const config = configuration();
+const client = createClient();
+
+/** `POST /vvchat/events?token=SECRET`: takes an event of VVChat's, records it, and queues what is to be answered. */
+export const handler = async (request: Request, context: Context): Promise<Response> => {
+  if (!config || !isAuthentic(request, config)) {
+    return problem(401, 'The query parameter "token" is missing, repeated or wrong.');
+  }
+  const bytes = bodyBytes(request);
+  if (bytes && bytes.length > MAX_BODY_BYTES) {
+    return problem(413, `An event has at most ${MAX_BODY_BYTES} bytes.`);
+  }
+  try {
+    const event = readEvent(parse(bytes));
+    if ('unknown' in event) {
+      count('UnknownEvents');
+      log.warn('ignored an event that is not documented');
+      return json(200, { status: 'ignored', event: event.unknown });
+    }
+    if (!config.VVCHAT_APP_IDS.has(event.data.robot.app_id)) {
+      return problem(403, 'The app is not on the list of this service.');
+    }
+    return json(200, await accept(event, config, context));
+  } catch (error) {
+    if (error instanceof InvalidEventError) {
+      return problem(400, error.message, { errors: error.faults });
+    }
+    log.error('not recorded', told(error));
+    return problem(503, 'The event could not be recorded; please send it again.', {
+      headers: { 'Retry-After': '1' },
+    });
+  }
+};
+
+/** Closed by default: without a whole configuration everybody gets 401. */
+function configuration(): WebhookConfig | undefined {
+  try {
+    return readWebhookConfig(process.env);
+  } catch (error) {
+    log.error('every event is refused until this is mended', told(error));
+    return undefined;
+  }
+}
+
+/** Compares by hash, so that lengths do not matter, and with every hash, so that their number does not. */
+function isAuthentic(request: Request, { WEBHOOK_TOKEN_SHA256 }: WebhookConfig): boolean {
+  const [token, ...more] = queryValues(request, 'token');
+  const hash = createHash('sha256')
+    .update(token ?? '')
+    .digest();
+  const matches = WEBHOOK_TOKEN_SHA256.filter((expected) => timingSafeEqual(hash, expected));
+  return token !== undefined && token !== '' && more.length === 0 && matches.length > 0;
+}
+
+function parse(bytes: Buffer | undefined): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes as Buffer));
+  } catch {
+    throw new InvalidEventError([{ pointer: '', detail: 'must be JSON in UTF-8' }]);
+  }
+}
+
+/** What is kept of the function's time for the answer, in milliseconds. */
+const SPARE_MS = 1_000;
+
+async function accept(
+  event: Event,
+  { MEMBERSHIPS_TABLE, INBOX_TABLE, ROUTED_EVENTS, DEDUPE_WINDOW_SECONDS }: WebhookConfig,
+  context: Context,
+) {
+  const abortSignal = AbortSignal.timeout(
+    Math.max(context.getRemainingTimeInMillis() - SPARE_MS, 0),
+  );
+  const table = (name: string): Table => ({
+    client,
+    name,
+    now: Date.now,
+    options: { abortSignal },
+  });
+  const isRouted = ROUTED_EVENTS.has(event.event);
+  const [recorded, newest] = await Promise.allSettled([
+    recordMembership(table(MEMBERSHIPS_TABLE), event),
+    isRouted ? inbox.newestOf(table(INBOX_TABLE), event) : undefined,
+  ]);
+  if (recorded.status === 'rejected') throw recorded.reason;
+  if (newest.status === 'rejected') throw newest.reason;
+  if (!isRouted) return { status: 'recorded', event: event.event };
+  const { event_id, duplicate } = await inbox.put(
+    table(INBOX_TABLE),
+    event,
+    newest.value,
+    DEDUPE_WINDOW_SECONDS,
+  );
+  log.info(duplicate ? 'duplicate' : 'queued', { event: event.event, event_id });
+  return { status: duplicate ? 'duplicate' : 'queued', event: event.event, event_id };
+}

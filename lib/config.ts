@@ -1,0 +1,147 @@
+import * as v from 'valibot';
+import { type EventName, isEventName } from './event.ts';
+
+/** Environment variables that are missing or wrong; the message names them and never a value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+export type WebhookConfig = v.InferOutput<typeof Webhook>;
+export type DeliveryConfig = v.InferOutput<typeof Delivery>;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @throws {ConfigError} */
+export const readWebhookConfig = (env: Environment): WebhookConfig => parse(Webhook, env);
+
+/** @throws {ConfigError} */
+export const readDeliveryConfig = (env: Environment): DeliveryConfig => parse(Delivery, env);
+
+/** The platform's own test host has no https. Source: robot protocol v1, "Robot API". */
+export const TEST_HOST = 'http://dev.vvchat.im';
+
+const listed = (text: string) =>
+  text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+
+const table = v.pipe(
+  v.string(),
+  v.regex(/^[\w.-]{3,255}$/, 'must be the name of a DynamoDB table'),
+);
+
+const wholeNumber = (min: number, max: number, fallback: number) => {
+  const range = `must be a whole number from ${min} to ${max}`;
+  return v.pipe(
+    v.optional(v.string(), `${fallback}`),
+    v.regex(/^\d{1,9}$/, range),
+    v.transform(Number),
+    v.minValue(min, range),
+    v.maxValue(max, range),
+  );
+};
+
+const Webhook = v.object({
+  MEMBERSHIPS_TABLE: table,
+  INBOX_TABLE: table,
+  WEBHOOK_TOKEN_SHA256: v.pipe(
+    v.string(),
+    v.transform(listed),
+    v.check(
+      (hashes) =>
+        (hashes.length === 1 || hashes.length === 2) &&
+        hashes.every((hash) => /^[\da-f]{64}$/i.test(hash)),
+      'must be one or two SHA-256 hashes of 64 hex digits, separated by a comma',
+    ),
+    v.transform((hashes) => hashes.map((hash) => Buffer.from(hash, 'hex'))),
+  ),
+  /** Without any, every app is refused. */
+  VVCHAT_APP_IDS: v.pipe(
+    v.optional(v.string(), ''),
+    v.transform((text) => new Set(listed(text))),
+  ),
+  ROUTED_EVENTS: v.pipe(
+    v.optional(v.string(), 'at,join-group-for-invite'),
+    v.transform(listed),
+    v.check(
+      (names) => names.every(isEventName),
+      'must list events that VVChat documents: at, join-group-for-invite, session-open',
+    ),
+    v.transform((names) => new Set(names as EventName[])),
+  ),
+  /** Seconds within which an equal event counts as the same; 0: none does. */
+  DEDUPE_WINDOW_SECONDS: wholeNumber(0, 3600, 5),
+});
+
+const isSafeAddress = (text: string) => {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return (
+    url.username === '' &&
+    url.search === '' &&
+    url.hash === '' &&
+    (url.protocol === 'https:' ||
+      url.origin === TEST_HOST ||
+      (url.protocol === 'http:' && /^(?:127\.0\.0\.1|localhost|\[::1\])$/.test(url.hostname)))
+  );
+};
+
+const appKeys = v.pipe(
+  v.string(),
+  v.transform((text) => listed(text).map((entry) => entry.split(/=(.*)/s, 2) as [string, string?])),
+  v.check(
+    (pairs) => pairs.every(([app, key]) => app !== '' && key),
+    'must be a list such as app=key,app=key',
+  ),
+  v.transform((pairs) => new Map(pairs as [string, string][])),
+);
+
+const Delivery = v.pipe(
+  v.object({
+    INBOX_TABLE: table,
+    TOKENS_TABLE: table,
+    VVCHAT_API_URL: v.pipe(
+      v.string(),
+      v.check(
+        isSafeAddress,
+        `must be an https address without user, query or fragment (http only on loopback and for ${TEST_HOST})`,
+      ),
+      v.transform((text) => text.replace(/\/+$/, '')),
+    ),
+    APP_KEYS_PREFIX: v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(
+          /^\/[\w./-]+\/$/,
+          'must be a path of SSM parameters such as /service/stage/app-keys/',
+        ),
+      ),
+    ),
+    APP_KEYS: v.optional(appKeys),
+    /** Days for which a settled row is kept. */
+    INBOX_RETENTION_DAYS: wholeNumber(1, 3650, 30),
+  }),
+  v.forward(
+    v.check(
+      ({ APP_KEYS, APP_KEYS_PREFIX }) =>
+        (APP_KEYS === undefined) !== (APP_KEYS_PREFIX === undefined),
+      'must be set, or else APP_KEYS, and not both',
+    ),
+    ['APP_KEYS_PREFIX'],
+  ),
+);
+
+/** An empty variable is as good as none. */
+function parse<const T extends v.GenericSchema>(schema: T, env: Environment): v.InferOutput<T> {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const result = v.safeParse(schema, set, { abortPipeEarly: true });
+  if (result.success) return result.output;
+  const faults = result.issues.map((issue) => {
+    const name = v.getDotPath(issue);
+    return set[name ?? ''] === undefined && issue.kind === 'schema'
+      ? `${name} is missing`
+      : `${name} ${issue.message}`;
+  });
+  throw new ConfigError(`${faults.join('; ')}.`);
+}

@@ -1,0 +1,289 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { appKeys } from './app-key.ts';
+import { address, type Command, InvalidCommandError, type Message } from './command.ts';
+import { type DeliveryConfig, TEST_HOST } from './config.ts';
+import { createClient, type Table } from './dynamodb.ts';
+import * as inbox from './inbox.ts';
+import { log, told } from './log.ts';
+import { ask, type Question, type Robot } from './routing.ts';
+import { createTokens, NoTokenError, type Token, type Tokens } from './token.ts';
+import { createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from './vvchat.ts';
+
+/** What it takes to answer the rows of an inbox. */
+export interface Delivery {
+  readonly inbox: Table;
+  readonly robot: Robot;
+  readonly api: Pick<RobotApi, 'send'>;
+  readonly tokens: Tokens;
+  readonly retentionDays: number;
+  /** Milliseconds since 1970: when the function's own time is up. */
+  readonly deadline: number;
+  readonly random?: () => number;
+}
+
+/**
+ * What became of a row: settled; put off until it is due again; `absent`; `taken`, so that it is for `retry`;
+ * `lost` to another worker meanwhile; `stalled`, when DynamoDB failed, so that it comes due by itself; or
+ * `skipped`, to be left for a later minute.
+ */
+export type Outcome =
+  | 'replied'
+  | 'ignored'
+  | 'failed'
+  | 'postponed'
+  | 'absent'
+  | 'taken'
+  | 'lost'
+  | 'stalled'
+  | 'skipped';
+
+/** How many rows came to what. */
+export type Summary = Partial<Record<Outcome, number>>;
+
+export class RobotTimeoutError extends Error {
+  override readonly name = 'RobotTimeoutError';
+}
+
+/** How long a robot may think. */
+export const ROBOT_MS = 60_000;
+
+/** What is left to a function after the robot's turn, for a token and the first sends. */
+export const SENDING_MS = 30_000;
+
+/** What a function keeps in hand for the write that follows a send. */
+const WRITE_MS = 5_000;
+
+/** Builds a delivery from the environment; a function gives it the deadline of each invocation. */
+export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Delivery, 'deadline'> {
+  if (config.VVCHAT_API_URL === TEST_HOST) {
+    log.warn("VVChat's test host has no https: keys and tokens can be read on their way");
+  }
+  const client = createClient();
+  const now = Date.now;
+  const api = createRobotApi(config.VVCHAT_API_URL);
+  const keyOf = appKeys(config);
+  return {
+    inbox: { client, name: config.INBOX_TABLE, now },
+    robot,
+    api,
+    tokens: createTokens({ client, name: config.TOKENS_TABLE, now }, async (app_id) =>
+      api.fetchToken(app_id, await keyOf(app_id)),
+    ),
+    retentionDays: config.INBOX_RETENTION_DAYS,
+  };
+}
+
+/** Answers a row that was just put. The stream may bring one twice, or late: then it is somebody else's. */
+export const deliverNew = (delivery: Delivery, key: inbox.Key): Promise<Outcome> =>
+  attempt(key, async () => {
+    const item = await inbox.read(delivery.inbox, key);
+    if (!item) return 'absent';
+    if (item.status !== 'pending' || item.attempts > 0) return 'taken';
+    return deliver(delivery, inbox.seen(item));
+  });
+
+/** Works on one row and tells what came of it; whatever goes wrong is no matter of the other rows. */
+export async function attempt<T extends Outcome | undefined>(
+  { session_open_id, event_id }: inbox.Key,
+  work: () => Promise<T>,
+): Promise<T | 'lost' | 'stalled'> {
+  try {
+    const outcome = await work();
+    if (outcome && outcome !== 'skipped')
+      log.info(`inbox row ${outcome}`, { session_open_id, event_id });
+    return outcome;
+  } catch (error) {
+    const outcome = error instanceof inbox.LostHoldError ? 'lost' : 'stalled';
+    log.warn(`inbox row ${outcome}`, { session_open_id, event_id, ...told(error) });
+    return outcome;
+  }
+}
+
+/** Takes a row the rest of its way: ask, store the answer, send, settle. */
+export async function deliver(delivery: Delivery, seen: inbox.Hold): Promise<Outcome> {
+  const isAnswered = (hold: inbox.Hold) => hold.item.commands !== undefined;
+  const answered = isAnswered(seen) ? seen : await answer(delivery, seen);
+  const { item } = isAnswered(answered) ? await say(delivery, answered) : answered;
+  return item.status === 'pending' ? 'postponed' : item.status;
+}
+
+export function summaryOf(outcomes: readonly Outcome[]): Summary {
+  const summary: Summary = {};
+  for (const outcome of outcomes) summary[outcome] = (summary[outcome] ?? 0) + 1;
+  return summary;
+}
+
+// ---- ask
+
+/** @returns the row with the commands, or as it stands where there are none to send */
+async function answer(delivery: Delivery, seen: inbox.Hold): Promise<inbox.Hold> {
+  const { inbox: table, retentionDays } = delivery;
+  const budget = Math.min(ROBOT_MS, delivery.deadline - table.now() - SENDING_MS);
+  const hold = await inbox.renew(table, seen, budget);
+  let commands: readonly Command[];
+  try {
+    commands = await askInTime(delivery.robot, hold, budget);
+    for (const command of commands) address(command, sessionOf(hold.item));
+  } catch (error) {
+    log.error('the robot did not answer', { event_id: hold.item.event_id, ...told(error) });
+    const last_error = faultOfRobot(error);
+    return isForGood(error)
+      ? inbox.fail(table, hold, last_error, retentionDays)
+      : inbox.postpone(table, hold, { last_error, tried: true }, retentionDays, delivery.random);
+  }
+  if (commands.length === 0) return inbox.ignore(table, hold, retentionDays);
+  return inbox.answer(table, hold, commands);
+}
+
+async function askInTime(
+  robot: Robot,
+  { item, claimed }: inbox.Hold,
+  budget: number,
+): Promise<readonly Command[]> {
+  const timeUp = new AbortController();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const error = new RobotTimeoutError(`The robot took over ${budget / 1_000} s.`);
+    timeUp.abort(error);
+    reject(error);
+  }, budget);
+  try {
+    const attempt = claimed ? item.attempts : item.attempts + 1;
+    return await Promise.race([ask(robot, question(item, attempt, timeUp.signal)), promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function question(item: inbox.Item, attempt: number, signal: AbortSignal): Question {
+  const { app_id, robot_open_id, robot_no, trigger_target, trigger_open_id, event, text } = item;
+  const context = {
+    session: sessionOf(item),
+    robot: { app_id, open_id: robot_open_id, robot_no },
+    trigger: { target: trigger_target, open_id: trigger_open_id },
+    eventId: item.event_id,
+    attempt,
+    signal,
+  };
+  return event === 'at' ? { ...context, event, text: text ?? '' } : { ...context, event };
+}
+
+const sessionOf = ({ session_open_id, session_type }: inbox.Item) => ({
+  session_open_id,
+  session_type,
+});
+
+/** A command that cannot be carried out in this session will not become one by asking again. */
+const isForGood = (error: unknown) => error instanceof InvalidCommandError;
+
+function faultOfRobot(error: unknown): string {
+  const { error: name, detail } = told(error);
+  return detail === undefined ? `the robot threw ${name}` : `${name}: ${detail}`;
+}
+
+// ---- send
+
+/** Sends what has not been sent yet, counting each command, and settles the row with the last. */
+async function say(delivery: Delivery, answered: inbox.Hold): Promise<inbox.Hold> {
+  const { inbox: table, retentionDays } = delivery;
+  const session = sessionOf(answered.item);
+  const messages = (inbox.commandsOf(answered.item) ?? []).map((it) => address(it, session));
+  let hold = answered;
+  for (const message of messages.slice(hold.item.sent)) {
+    const { hold: held, fault } = await send(delivery, hold, message);
+    if (fault) return putOff(delivery, held, fault);
+    const isLast = held.item.sent + 1 === messages.length;
+    hold = await insist(delivery, held, () =>
+      isLast ? inbox.settle(table, held, retentionDays) : inbox.count(table, held),
+    );
+  }
+  return hold;
+}
+
+interface Sent {
+  readonly hold: inbox.Hold;
+  readonly fault?: VVChatError | NoTokenError | OutOfTimeError;
+}
+
+class OutOfTimeError extends Error {
+  override readonly name = 'OutOfTimeError';
+}
+
+async function send(delivery: Delivery, held: inbox.Hold, message: Message): Promise<Sent> {
+  const { tokens } = delivery;
+  const { app_id } = held.item;
+  let hold = held;
+  const sendWith = async ({ token }: Token) => {
+    if (delivery.deadline - delivery.inbox.now() < REQUEST_MS + WRITE_MS) {
+      throw new OutOfTimeError('the function had no time left');
+    }
+    hold = await inbox.renew(delivery.inbox, hold, REQUEST_MS);
+    await delivery.api.send(hold.item.robot_no, token, message);
+  };
+  try {
+    const token = await tokens.get(app_id);
+    try {
+      await sendWith(token);
+    } catch (refusal) {
+      if (!(refusal instanceof VVChatError && refusal.fault === 'refused')) throw refusal;
+      const other = await tokens.replace(app_id, token);
+      if (!other) throw refusal;
+      await sendWith(other);
+    }
+    return { hold };
+  } catch (fault) {
+    if (isFault(fault)) return { hold, fault };
+    throw fault;
+  }
+}
+
+const isFault = (error: unknown): error is NonNullable<Sent['fault']> =>
+  error instanceof VVChatError || error instanceof NoTokenError || error instanceof OutOfTimeError;
+
+function putOff(
+  { inbox: table, retentionDays, random }: Delivery,
+  hold: inbox.Hold,
+  fault: NonNullable<Sent['fault']>,
+): Promise<inbox.Hold> {
+  const { event_id, app_id } = hold.item;
+  log.warn('not sent', { event_id, app_id, reason: fault.message });
+  if (fault instanceof OutOfTimeError) {
+    return inbox.postpone(table, hold, { last_error: fault.message, delayMs: 0 }, retentionDays);
+  }
+  const detail = fault instanceof VVChatError ? fault.detail : undefined;
+  const last_error = detail === undefined ? fault.message : `${fault.message}: ${detail}`;
+  if (fault instanceof VVChatError && fault.fault === 'refused') {
+    return inbox.fail(table, hold, last_error, retentionDays);
+  }
+  return inbox.postpone(
+    table,
+    hold,
+    {
+      last_error,
+      delayMs: fault.retryAfterMs,
+      outcomeUnknown: fault instanceof VVChatError && fault.fault === 'unknown',
+    },
+    retentionDays,
+    random,
+  );
+}
+
+/**
+ * Counts what went out, for as long as the row is this worker's. Were it given up at the first failure of
+ * DynamoDB, the command would be sent again.
+ */
+async function insist(
+  { inbox: table, deadline }: Delivery,
+  hold: inbox.Hold,
+  write: () => Promise<inbox.Hold>,
+): Promise<inbox.Hold> {
+  const end = Math.min(table.now() + inbox.leaseLeft(table, hold), deadline) - WRITE_MS;
+  for (;;) {
+    try {
+      return await write();
+    } catch (error) {
+      if (error instanceof inbox.LostHoldError || table.now() >= end) throw error;
+      await sleep(500);
+    }
+  }
+}

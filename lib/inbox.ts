@@ -1,0 +1,474 @@
+import { createHash, randomUUID } from 'node:crypto';
+import {
+  type AttributeValue,
+  GetItemCommand,
+  PutItemCommand,
+  paginateQuery,
+  QueryCommand,
+} from '@aws-sdk/client-dynamodb';
+import type { Command } from './command.ts';
+import {
+  fromAttributes,
+  isConditionFailed,
+  iso,
+  type Table,
+  toAttributes,
+  updateIf,
+} from './dynamodb.ts';
+import type { Event, EventName } from './event.ts';
+
+/*
+ * The inbox: a row per event to answer, which is its queue entry, its lock and its record. Every write is a
+ * conditional write of that one row, and every transition is in this file:
+ *
+ *   put ─▶ pending ─ answer ─▶ pending ─ count ─▶ … ─ settle ─▶ replied
+ *            │  ▲                 │  ▲
+ *            │  └ renew, postpone ┴──┘      ignore ─▶ ignored      fail ─▶ failed
+ *            └─ claim (retry, once it is due)
+ *
+ * The lease of whoever works on a row ends at `next_attempt_at`; then it is due, for anybody.
+ */
+
+/** A row of the inbox; times are ISO 8601 UTC. */
+export interface Item extends Key {
+  readonly event: EventName;
+  readonly app_id: string;
+  readonly robot_open_id: string;
+  readonly robot_no: string;
+  readonly session_type: '1' | '2';
+  readonly trigger_target: string;
+  readonly trigger_open_id?: string;
+  readonly text?: string;
+  readonly received_at: string;
+  readonly status: 'pending' | 'replied' | 'ignored' | 'failed';
+  /** Claims so far. It never falls, so it tells one claim from another. */
+  readonly attempts: number;
+  /** How often the robot was asked. */
+  readonly tries: number;
+  /** Of the last write: who finds its own knows that the write took effect, whatever it was told. */
+  readonly claim_id: string;
+  /** The lease's end while somebody works on it; for a failed row, when it failed. */
+  readonly next_attempt_at: string;
+  readonly give_up_at: string;
+  readonly due_shard?: string;
+  /** What the robot answered: JSON of its commands. */
+  readonly commands?: string;
+  /** How many of the commands went out. */
+  readonly sent: number;
+  /** Which commands (from 0) went out with an unknown outcome: these may have been carried out twice. */
+  readonly unknown?: readonly number[];
+  readonly replied_at?: string;
+  readonly last_error?: string;
+  /** Seconds since 1970, for DynamoDB's time to live. */
+  readonly expires_at?: number;
+}
+
+export interface Key {
+  readonly session_open_id: string;
+  readonly event_id: string;
+}
+
+/** A row as its worker knows it. Every write is on the condition that it still is so. */
+export interface Hold {
+  readonly item: Item;
+  /** Whether this worker has claimed it; if not, its first write does. */
+  readonly claimed: boolean;
+  /** Whether `next_attempt_at` is the back-off already, should this attempt come to nothing. */
+  readonly backedOff: boolean;
+}
+
+/** A row that was read and not claimed. */
+export const seen = (item: Item): Hold => ({ item, claimed: false, backedOff: false });
+
+/** Somebody else has the row, or has settled it: whoever sees this stops and leaves no trace. */
+export class LostHoldError extends Error {
+  override readonly name = 'LostHoldError';
+}
+
+/** The stream worker's lease is the insert itself. */
+export const LEASE_MS = 120_000;
+
+/** By how much the clocks of two workers may differ. No step starts that could end within this of the lease's end. */
+export const CLOCK_SKEW_MS = 30_000;
+
+export const GIVE_UP_MS = 24 * 3_600_000;
+export const MAX_TRIES = 3;
+export const DUE_SHARDS = 16;
+
+/** What a claim leaves as `last_error` until its worker writes something better; who finds it knows of a crash. */
+export const UNFINISHED = 'unfinished';
+
+// ---- from the webhook
+
+export type Newest = Pick<Item, 'event_id' | 'received_at'>;
+
+export interface Put {
+  readonly event_id: string;
+  readonly duplicate: boolean;
+}
+
+/**
+ * Puts an event into the inbox, unless it is the same as one received within the window.
+ *
+ * "The same" is the same event, robot, session, trigger and text. Its newest row is read first; then the
+ * next number is taken, if nobody else took it in that moment. So 50 equal deliveries at once leave one row,
+ * and the same words after the window are a new message.
+ *
+ * @param newest the answer of {@link newestOf}
+ * @param windowSeconds 0: every delivery is a message of its own
+ */
+export async function put(
+  table: Table,
+  event: Event,
+  newest: Newest | undefined,
+  windowSeconds: number,
+): Promise<Put> {
+  if (newest && isWithin(windowSeconds, newest, table.now())) {
+    return { event_id: newest.event_id, duplicate: true };
+  }
+  const item = pendingItem(event, newest ? numberOf(newest) + 1 : 1, table.now());
+  try {
+    await table.client.send(
+      new PutItemCommand({
+        TableName: table.name,
+        Item: toAttributes({ ...item }),
+        ConditionExpression: ABSENT,
+      }),
+      table.options,
+    );
+    return { event_id: item.event_id, duplicate: false };
+  } catch (error) {
+    if (!isConditionFailed(error)) throw error;
+  }
+  const rival = await read(table, item);
+  if (rival?.claim_id === item.claim_id) return { event_id: item.event_id, duplicate: false };
+  if (windowSeconds > 0) return { event_id: item.event_id, duplicate: true };
+  return put(table, event, rival ?? newest, windowSeconds);
+}
+
+/** The newest row of the same event, read consistently. */
+export async function newestOf(table: Table, event: Event): Promise<Newest | undefined> {
+  const { Items } = await table.client.send(
+    new QueryCommand({
+      TableName: table.name,
+      KeyConditionExpression: 'session_open_id = :session AND begins_with(event_id, :fingerprint)',
+      ExpressionAttributeValues: {
+        ':session': { S: event.data.session.session_open_id },
+        ':fingerprint': { S: `${fingerprint(event)}-` },
+      },
+      ProjectionExpression: 'event_id, received_at',
+      ConsistentRead: true,
+      ScanIndexForward: false,
+      Limit: 1,
+    }),
+    table.options,
+  );
+  return Items?.[0] && toItem(Items[0]);
+}
+
+/** 128 bits over all that makes an event the same, since VVChat gives it no id. */
+export function fingerprint({ event, data }: Event): string {
+  const { robot, session, trigger } = data;
+  const identity = [
+    event,
+    robot.app_id,
+    robot.open_id,
+    session.session_type,
+    session.session_open_id,
+    trigger.target,
+    trigger.open_id ?? null,
+    'content' in data ? data.content.text : null,
+  ];
+  return createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32);
+}
+
+/** A row from the future was stored by a faster clock, so it is young; up to the skew that clocks may have. */
+function isWithin(windowSeconds: number, { received_at }: Newest, now: number): boolean {
+  const age = now - Date.parse(received_at);
+  return windowSeconds > 0 && age < windowSeconds * 1_000 && age > -CLOCK_SKEW_MS;
+}
+
+const numberOf = ({ event_id }: Newest) => Number(event_id.slice(event_id.lastIndexOf('-') + 1));
+
+function pendingItem(event: Event, number: number, now: number): Item {
+  const { robot, session, trigger } = event.data;
+  const event_id = `${fingerprint(event)}-${`${number}`.padStart(10, '0')}`;
+  return {
+    session_open_id: session.session_open_id,
+    event_id,
+    event: event.event,
+    app_id: robot.app_id,
+    robot_open_id: robot.open_id,
+    robot_no: robot.robot_no,
+    session_type: session.session_type,
+    trigger_target: trigger.target,
+    ...(trigger.open_id !== undefined && { trigger_open_id: trigger.open_id }),
+    ...('content' in event.data && { text: event.data.content.text }),
+    received_at: iso(now),
+    status: 'pending',
+    attempts: 0,
+    tries: 0,
+    claim_id: randomUUID(),
+    next_attempt_at: iso(now + LEASE_MS),
+    give_up_at: iso(now + GIVE_UP_MS),
+    due_shard: shardOf(event_id),
+    sent: 0,
+  };
+}
+
+// ---- reading
+
+/** The row as it is now. */
+export async function read(table: Table, key: Key): Promise<Item | undefined> {
+  const { Item: attributes } = await table.client.send(
+    new GetItemCommand({
+      TableName: table.name,
+      Key: toAttributes(keyOf(key)),
+      ConsistentRead: true,
+    }),
+    table.options,
+  );
+  return attributes && toItem(attributes);
+}
+
+/** What is due now, as the index has it: possibly stale, so each row is to be read before it is claimed. */
+export async function* due(table: Table, random = Math.random): AsyncGenerator<Key, void> {
+  const first = Math.floor(random() * DUE_SHARDS);
+  for (let i = 0; i < DUE_SHARDS; i++) {
+    const pages = paginateQuery(
+      { client: table.client },
+      {
+        TableName: table.name,
+        IndexName: 'due',
+        KeyConditionExpression: `due_shard = :shard AND ${DUE}`,
+        ExpressionAttributeValues: {
+          ':shard': { S: shardName((first + i) % DUE_SHARDS) },
+          ':now': { S: iso(table.now()) },
+        },
+        ExpressionAttributeNames: { '#next_attempt_at': 'next_attempt_at' },
+      },
+    );
+    for await (const { Items = [] } of pages) yield* shuffled(Items.map(toItem), random);
+  }
+}
+
+/** The commands that the robot answered, once it has. */
+export const commandsOf = ({ commands }: Item): readonly Command[] | undefined =>
+  commands === undefined ? undefined : JSON.parse(commands);
+
+// ---- from the workers
+
+/** Takes a row that is due, before the robot is asked or anything is sent, and presets the next back-off. */
+export async function claim(table: Table, item: Item, random = Math.random): Promise<Hold> {
+  const delay = Math.max(LEASE_MS, backOff(item.attempts + 1, random));
+  const changes = {
+    last_error: UNFINISHED,
+    next_attempt_at: iso(table.now() + delay),
+    ...(item.commands === undefined && { tries: triesOf(item) + 1 }),
+    ...(wasCutOff(item) && { unknown: withUnknown(item) }),
+  };
+  return { ...(await write(table, seen(item), changes, { onlyIfDue: true })), backedOff: true };
+}
+
+/**
+ * The stream's turn counts as one even where it left no trace: a robot that kills its process leaves none,
+ * and must not do so without end.
+ */
+const triesOf = ({ attempts, tries }: Item) => (attempts === 0 ? 1 : tries);
+
+/** Whether a worker ended between storing the answer and settling: then what it was about to send may be out. */
+const wasCutOff = ({ commands, last_error }: Item) =>
+  commands !== undefined && last_error === UNFINISHED;
+
+/** Why a due row is not to be claimed any more; nothing if it is. */
+export function hopeless(item: Item, now: number): string | undefined {
+  if (Date.parse(item.give_up_at) <= now) return `gave up: ${item.last_error ?? UNFINISHED}`;
+  if (item.commands === undefined && triesOf(item) >= MAX_TRIES) {
+    return `the robot was asked ${MAX_TRIES} times: ${item.last_error ?? UNFINISHED}`;
+  }
+  return wasCutOff(item) && isUnknown(item) ? OUTCOME_UNKNOWN : undefined;
+}
+
+/** Moves the lease's end, if a step of that many milliseconds could outlive it. That is not yet a claim. */
+export async function renew(table: Table, hold: Hold, stepMs: number): Promise<Hold> {
+  if (leaseLeft(table, hold) >= stepMs) return hold;
+  const next_attempt_at = iso(table.now() + LEASE_MS);
+  return {
+    ...(await write(table, hold, { next_attempt_at }, { claims: false })),
+    backedOff: false,
+  };
+}
+
+/** For how many milliseconds nobody else will take the row, however much the clocks differ. */
+export const leaseLeft = ({ now }: Pick<Table, 'now'>, { item }: Hold): number =>
+  Date.parse(item.next_attempt_at) - CLOCK_SKEW_MS - now();
+
+/** Stores what the robot answered, before the first of it is sent; for a stream worker this is the claim. */
+export const answer = (table: Table, hold: Hold, commands: readonly Command[]): Promise<Hold> =>
+  write(table, hold, { commands: JSON.stringify(commands), last_error: UNFINISHED });
+
+/** Counts a command that went out and is not the last. */
+export const count = (table: Table, hold: Hold): Promise<Hold> =>
+  write(table, hold, { sent: hold.item.sent + 1 });
+
+/** Counts the last command, which settles the row. */
+export function settle(table: Table, hold: Hold, retentionDays: number): Promise<Hold> {
+  const last_error = hold.item.unknown ? OUTCOME_UNKNOWN : undefined;
+  return write(table, hold, {
+    ...settled(table, retentionDays),
+    status: 'replied',
+    sent: hold.item.sent + 1,
+    replied_at: iso(table.now()),
+    last_error,
+  });
+}
+
+/** Settles a row to which the robot has nothing to say. */
+export const ignore = (table: Table, hold: Hold, retentionDays: number): Promise<Hold> =>
+  write(table, hold, {
+    ...settled(table, retentionDays),
+    status: 'ignored',
+    last_error: undefined,
+  });
+
+/** Settles a row that nobody will try again by themselves. It stays in the index `due`, under the word `failed`. */
+export const fail = (
+  table: Table,
+  hold: Hold,
+  last_error: string,
+  retentionDays: number,
+): Promise<Hold> =>
+  write(table, hold, {
+    ...settled(table, retentionDays),
+    status: 'failed',
+    due_shard: 'failed',
+    next_attempt_at: iso(table.now()),
+    last_error,
+  });
+
+export interface Postponement {
+  readonly last_error: string;
+  /** From when to try again, in milliseconds from now; left out, the back-off decides. */
+  readonly delayMs?: number | undefined;
+  /** The robot was asked in vain. */
+  readonly tried?: boolean;
+  /** The command at hand went out, and nobody knows whether it was carried out. */
+  readonly outcomeUnknown?: boolean;
+}
+
+/** Puts a row off until later, or, where there is no later or no second chance, fails it. */
+export function postpone(
+  table: Table,
+  hold: Hold,
+  { last_error, delayMs, tried = false, outcomeUnknown = false }: Postponement,
+  retentionDays: number,
+  random = Math.random,
+): Promise<Hold> {
+  const { item, claimed } = hold;
+  const tries = tried && !claimed ? item.tries + 1 : item.tries;
+  const next = nextAttempt(table, hold, delayMs, random);
+  if (outcomeUnknown && isUnknown(item)) return fail(table, hold, OUTCOME_UNKNOWN, retentionDays);
+  if ((tried && tries >= MAX_TRIES) || Date.parse(item.give_up_at) <= next) {
+    return fail(table, hold, last_error, retentionDays);
+  }
+  return write(table, hold, {
+    last_error,
+    tries,
+    next_attempt_at: iso(next),
+    ...(outcomeUnknown && { unknown: withUnknown(item) }),
+  });
+}
+
+export const OUTCOME_UNKNOWN = 'outcome unknown';
+
+const isUnknown = ({ unknown = [], sent }: Item) => unknown.includes(sent);
+const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];
+
+/** A back-off that is preset stays: to write it again would cost the index a change. */
+function nextAttempt(
+  { now }: Table,
+  { item, claimed, backedOff }: Hold,
+  delayMs: number | undefined,
+  random: () => number,
+): number {
+  if (backedOff && delayMs === undefined) return Date.parse(item.next_attempt_at);
+  const attempts = claimed ? item.attempts : item.attempts + 1;
+  return now() + Math.min(delayMs ?? backOff(attempts, random), MAX_BACK_OFF_MS);
+}
+
+const MAX_BACK_OFF_MS = 3_600_000;
+
+/** 1, 2, 4 … minutes, give or take a quarter, at most an hour. */
+const backOff = (attempts: number, random: () => number) =>
+  Math.min(60_000 * 2 ** (attempts - 1) * (0.75 + random() / 2), MAX_BACK_OFF_MS);
+
+const settled = ({ now }: Table, retentionDays: number): Partial<Changes> => ({
+  expires_at: Math.ceil(now() / 1_000) + retentionDays * 86_400,
+  due_shard: undefined,
+  next_attempt_at: undefined,
+});
+
+// ---- conditions and the one write that uses them
+
+const ABSENT = 'attribute_not_exists(event_id)';
+const PENDING = '#status = :pending';
+const SAME_CLAIM = '#attempts = :seen_attempts';
+const SAME_LEASE = '#next_attempt_at = :seen_next_attempt_at';
+const SAME_PROGRESS = '#sent = :seen_sent';
+const AS_SEEN = [PENDING, SAME_CLAIM, SAME_LEASE, SAME_PROGRESS];
+const DUE = '#next_attempt_at <= :now';
+
+type Changes = { [Name in keyof Item]: Item[Name] | undefined };
+
+/**
+ * Writes on the condition that the row is as its worker knows it. A refused condition is looked into: the
+ * write may have taken effect and only its answer been lost, so that the SDK repeated it.
+ *
+ * @param changes what is undefined is removed
+ * @throws {LostHoldError} when somebody else has written
+ */
+async function write(
+  table: Table,
+  { item, claimed, backedOff }: Hold,
+  changes: Partial<Changes>,
+  { claims = !claimed, onlyIfDue = false } = {},
+): Promise<Hold> {
+  const written = {
+    ...changes,
+    attempts: claims ? item.attempts + 1 : item.attempts,
+    claim_id: randomUUID(),
+  };
+  const took = await updateIf(
+    table,
+    keyOf(item),
+    written,
+    onlyIfDue ? [...AS_SEEN, DUE] : AS_SEEN,
+    {
+      pending: 'pending',
+      seen_attempts: item.attempts,
+      seen_next_attempt_at: item.next_attempt_at,
+      seen_sent: item.sent,
+      ...(onlyIfDue && { now: iso(table.now()) }),
+    },
+  );
+  if (!took && (await read(table, item))?.claim_id !== written.claim_id) throw new LostHoldError();
+  return { item: { ...item, ...written } as Item, claimed: claimed || claims, backedOff };
+}
+
+const keyOf = ({ session_open_id, event_id }: Key) => ({ session_open_id, event_id });
+
+const toItem = (attributes: Record<string, AttributeValue>) =>
+  fromAttributes(attributes) as unknown as Item;
+
+const shardName = (shard: number) => `${shard}`.padStart(2, '0');
+
+const shardOf = (event_id: string) =>
+  shardName(createHash('sha256').update(event_id).digest().readUInt8() % DUE_SHARDS);
+
+/** In an order of its own for every worker, so that two of them seldom reach for the same row. */
+function shuffled<T>(values: readonly T[], random: () => number): T[] {
+  return values
+    .map((value) => ({ value, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ value }) => value);
+}

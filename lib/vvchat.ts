@@ -1,0 +1,204 @@
+import * as http from 'node:http';
+import * as https from 'node:https';
+import * as v from 'valibot';
+import type { Message } from './command.ts';
+
+/** A client of VVChat's robot API. Source: robot protocol v1, "Robot API". */
+export interface RobotApi {
+  /** @throws {VVChatError} */
+  readonly fetchToken: (app_id: string, app_key: string) => Promise<FetchedToken>;
+  /** @throws {VVChatError} */
+  readonly send: (robot_no: string, token: string, message: Message) => Promise<void>;
+}
+
+export interface FetchedToken {
+  readonly token: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/**
+ * - `unreachable`: nothing was sent
+ * - `unknown`: the request went out, or part of it, and what became of it cannot be known
+ * - `busy`: 429, 5xx, or a redirect, which is not followed: nothing was carried out, and later may be better
+ * - `refused`: another 4xx: nothing was carried out, and the same request will not be
+ */
+export type VVChatFault = 'unreachable' | 'unknown' | 'busy' | 'refused';
+
+/** A call that VVChat did not answer with success. Neither message nor detail holds a key or a token. */
+export class VVChatError extends Error {
+  override readonly name = 'VVChatError';
+  readonly fault: VVChatFault;
+  /** VVChat's own `err_msg`, which may repeat what was sent: for the row, not for the log. */
+  readonly detail: string | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    fault: VVChatFault,
+    message: string,
+    {
+      detail,
+      retryAfterMs,
+      cause,
+    }: { detail?: string; retryAfterMs?: number; cause?: unknown } = {},
+  ) {
+    super(message, { cause });
+    this.fault = fault;
+    this.detail = detail;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** How long one request may take, from the name look-up to the last byte. */
+export const REQUEST_MS = 5_000;
+
+const MAX_BODY_BYTES = 64 * 1024;
+
+/** @param apiUrl without a slash at its end, such as `https://vvchat.example` */
+export function createRobotApi(apiUrl: string, now: () => number = Date.now): RobotApi {
+  const call = async (path: string, query: Record<string, string>, body?: Message) => {
+    const url = new URL(`${apiUrl}/robotapi/v1/${path}`);
+    url.search = new URLSearchParams(query).toString();
+    const answer = await exchange(url, body && JSON.stringify(body));
+    if (answer.status !== 200) throw faultOf(answer, Object.values(query), now());
+    return answer.body;
+  };
+  return {
+    fetchToken: async (app_id, app_key) => tokenOf(await call('token', { app_id, app_key }), now()),
+    send: async (robot_no, token, message) => {
+      await call('message/send', { robot_no, token }, message);
+    },
+  };
+}
+
+const Token = v.object({
+  token: v.pipe(v.string(), v.nonEmpty(), v.maxLength(4096)),
+  expire_in: v.pipe(v.number(), v.finite(), v.minValue(1)),
+});
+
+/** The platform's user API has an absolute Unix time under the same name. Source: robot protocol v1, "Token". */
+const ABSOLUTE_TIME_SECONDS = 1_000_000_000;
+
+function tokenOf(body: string | undefined, now: number): FetchedToken {
+  const result = v.safeParse(v.pipe(v.string(), v.parseJson(), Token), body);
+  if (!result.success) {
+    throw new VVChatError('busy', 'VVChat answered 200 without a token and its time to live.');
+  }
+  const { token, expire_in } = result.output;
+  const expiresAt = expire_in * 1_000 + (expire_in > ABSOLUTE_TIME_SECONDS ? 0 : now);
+  return { token, expiresAt };
+}
+
+interface HttpAnswer {
+  readonly status: number;
+  readonly retryAfter: string | undefined;
+  /** Left out when it did not come whole, or is longer than 64 KiB. */
+  readonly body?: string;
+}
+
+/**
+ * One request over a connection of its own. A connection that was kept from an earlier invocation may be
+ * dead by now, and a reset on it would leave open whether the command was carried out.
+ */
+function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
+  const secure = url.protocol === 'https:';
+  const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
+  const signal = AbortSignal.timeout(REQUEST_MS);
+  let connected = false;
+  const request = (secure ? https : http).request(url, {
+    agent: false,
+    method: body === undefined ? 'GET' : 'POST',
+    headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
+    signal,
+  });
+  request.on('socket', (socket) => {
+    socket.once(secure ? 'secureConnect' : 'connect', () => {
+      connected = true;
+    });
+  });
+  request.on('error', (cause) => {
+    const code = signal.aborted ? `no answer within ${REQUEST_MS / 1_000} s` : codeOf(cause);
+    reject(
+      connected
+        ? new VVChatError('unknown', `the request to VVChat broke off (${code})`, { cause })
+        : new VVChatError('unreachable', `VVChat cannot be reached (${code})`, { cause }),
+    );
+  });
+  request.on('response', (response) => {
+    const status = response.statusCode as number;
+    const head = { status, retryAfter: response.headers['retry-after'] };
+    readBody(response).then((text) => {
+      resolve(text === undefined ? head : { ...head, body: text });
+      request.destroy();
+    });
+  });
+  request.end(body);
+  return promise;
+}
+
+/** The status says whether a command was carried out, so what goes wrong with the body is no fault of its own. */
+async function readBody(response: http.IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response) {
+      bytes += chunk.length;
+      if (bytes > MAX_BODY_BYTES) return undefined;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Node's name for what went wrong, such as ECONNREFUSED. */
+const codeOf = (cause: Error) =>
+  'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
+
+function faultOf(answer: HttpAnswer, query: readonly string[], now: number): VVChatError {
+  const { status, retryAfter, body } = answer;
+  const { err_code, err_msg } = errorOf(body);
+  const busy = status === 429 || status < 400 || status >= 500;
+  const retryAfterMs = busy ? readRetryAfter(retryAfter, now) : undefined;
+  return new VVChatError(
+    busy ? 'busy' : 'refused',
+    `VVChat answered ${status}${err_code === undefined ? '' : ` (err_code ${err_code})`}`,
+    {
+      ...(err_msg !== undefined && { detail: redacted(err_msg, query) }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    },
+  );
+}
+
+const ErrorBody = v.pipe(
+  v.string(),
+  v.parseJson(),
+  v.object({
+    err_code: v.fallback(v.optional(v.pipe(v.number(), v.safeInteger())), undefined),
+    err_msg: v.fallback(v.optional(v.string()), undefined),
+  }),
+);
+
+function errorOf(body: string | undefined) {
+  const result = v.safeParse(ErrorBody, body);
+  return result.success ? result.output : {};
+}
+
+/** Nothing of what was in the query string, in either spelling, and not without end. */
+function redacted(message: string, query: readonly string[]): string {
+  return query
+    .flatMap((value) => [value, encodeURIComponent(value)])
+    .filter((value) => value !== '')
+    .reduce((text, value) => text.replaceAll(value, '…'), message)
+    .replace(/\p{Cc}+/gu, ' ')
+    .slice(0, 200)
+    .toWellFormed();
+}
+
+/** Seconds or an HTTP date. Source: RFC 9110, section 10.2.3. */
+function readRetryAfter(header: string | undefined, now: number): number | undefined {
+  if (header === undefined) return undefined;
+  const milliseconds = /^\d{1,9}$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - now;
+  return Number.isNaN(milliseconds) ? undefined : Math.max(milliseconds, 0);
+}
