@@ -1,0 +1,38 @@
+import { type IncomingHttpHeaders, type IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/*
+ * Imported before anything listens, this makes every HTTP server of the process refuse what a web page of
+ * somebody else's could send it: a foreign Origin, or a foreign Host (DNS rebinding).
+ */
+
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
+
+/** Whether a request names this machine, and comes from no page but one of the server's own. */
+export function isOwn({ host, origin }: IncomingHttpHeaders): boolean {
+  if (host === undefined || !URL.canParse(`http://${host}`)) return false;
+  const url = new URL(`http://${host}`);
+  return LOOPBACK.has(url.hostname) && (origin === undefined || origin === url.origin);
+}
+
+const emit = Server.prototype.emit;
+
+Server.prototype.emit = function guarded(event: string | symbol, ...args: unknown[]): boolean {
+  const isRequest = event === 'request' || event === 'upgrade' || event === 'checkContinue';
+  if (!isRequest || isOwn((args[0] as IncomingMessage).headers)) {
+    return Reflect.apply(emit, this, [event, ...args]);
+  }
+  refuse(args[1] as ServerResponse | Duplex);
+  return true;
+};
+
+function refuse(answer: ServerResponse | Duplex): void {
+  if (!(answer instanceof ServerResponse)) {
+    answer.destroy();
+    return;
+  }
+  answer.writeHead(403, { 'Content-Type': 'text/plain' });
+  answer.end(
+    'Only this machine may call this server, and only under the name 127.0.0.1 or localhost.\n',
+  );
+}

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import {
+  CreateTableCommand,
+  type CreateTableCommandInput,
+  type DynamoDBClient,
+  waitUntilTableExists,
+} from '@aws-sdk/client-dynamodb';
+import { parse } from 'yaml';
+
+/** What serverless.yml says of the stage that runs on this machine. */
+
+export const STAGE = 'local';
+
+interface Resource {
+  readonly Type: string;
+  readonly Properties: CreateTableCommandInput & { readonly TimeToLiveSpecification?: unknown };
+}
+
+const read = (text: string) => parse(text, { logLevel: 'silent' });
+const text = readFileSync(new URL('../serverless.yml', import.meta.url), 'utf8');
+const service: string = read(text).service;
+
+/** The full name of a table or a function. */
+export const nameOf = (part: string) => `${service}-${STAGE}-${part}`;
+
+/** The tables, less what is not for `CreateTable` or not for the embedded engine. */
+export function tableDefinitions(): CreateTableCommandInput[] {
+  const { resources } = read(
+    text.replace(/\$\{self:service\}/g, service).replace(/\$\{sls:stage\}/g, STAGE),
+  );
+  return (Object.values(resources.Resources) as Resource[])
+    .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
+    .map(({ Properties }) => {
+      const { TimeToLiveSpecification: _, StreamSpecification: __, ...table } = Properties;
+      return table;
+    });
+}
+
+/** Creates the tables, and waits for them. */
+export async function createTables(client: DynamoDBClient): Promise<void> {
+  await Promise.all(
+    tableDefinitions().map(async (table) => {
+      await client.send(new CreateTableCommand(table));
+      await waitUntilTableExists(
+        { client, maxWaitTime: 10, minDelay: 0.05, maxDelay: 0.1 },
+        { TableName: table.TableName },
+      );
+    }),
+  );
+}

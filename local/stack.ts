@@ -1,0 +1,117 @@
+import './loopback.ts';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { createAdaptorServer } from '@hono/node-server';
+import dynalite from 'dynalite';
+import { startOffline } from './offline.ts';
+import { HOST, type Ports, type ServerName } from './ports.ts';
+import { createTables, nameOf, STAGE } from './service.ts';
+import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
+import { playStream, type StreamOptions } from './stream.ts';
+
+export interface StackOptions {
+  readonly ports: Ports;
+  readonly onReady?: (server: ServerName, url: string) => void;
+  /** What the robot had VVChat do. */
+  readonly onCarried?: (carried: Carried) => void;
+  /** A line that API Gateway, Lambda or a function printed. */
+  readonly onLine?: (line: string) => void;
+}
+
+export interface Stack {
+  readonly client: DynamoDBClient;
+  readonly url: (server: ServerName) => string;
+  /** Rejects when a part ends by itself. */
+  readonly broken: Promise<never>;
+  readonly stop: () => Promise<void>;
+}
+
+/** The apps that VVChat's documentation names, with their keys here; serverless.yml has the same for stage local. */
+const APPS = new Map([
+  ['test', '123456'],
+  ['qiyunxin', '654321'],
+]);
+
+/** The token in the event URL of stage local. */
+export const WEBHOOK_PATH = '/vvchat/events?token=local';
+
+/**
+ * Starts all that the robot needs, on this machine alone: DynamoDB with its tables and stream, VVChat's robot
+ * API, API Gateway and Lambda, and a page to look into the tables.
+ *
+ * @throws when a part does not come up; what has come up is ended
+ */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { ports, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
+  const cleanUp = new AsyncDisposableStack();
+  const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
+  const client = new DynamoDBClient({
+    endpoint: url('dynamodb'),
+    region: 'us-east-1',
+    credentials: { accessKeyId: STAGE, secretAccessKey: STAGE },
+  });
+  const listen = async (server: Server, name: ServerName) => {
+    server.listen(ports[name], HOST);
+    await once(server, 'listening');
+    cleanUp.defer(() => close(server));
+  };
+
+  const startData = async () => {
+    await listen(dynalite({ createTableMs: 0 }), 'dynamodb');
+    await createTables(client);
+    onReady('dynamodb', url('dynamodb'));
+    const admin = await import('dynamodb-admin');
+    await listen(createServer(admin.createServer({ dynamoDbClient: client })), 'dynamodbAdmin');
+    onReady('dynamodbAdmin', url('dynamodbAdmin'));
+  };
+  const startVVChat = async () => {
+    const { fetch } = createRobotApiSimulator({ apps: APPS, onCarried });
+    await listen(createAdaptorServer({ fetch }) as Server, 'vvchat');
+    onReady('vvchat', url('vvchat'));
+  };
+  const startFunctions = async () => {
+    const offline = startOffline(ports, onLine);
+    cleanUp.defer(offline.stop);
+    await Promise.race([offline.answers(`${url('http')}/vvchat/events`), offline.broken]);
+    onReady('http', url('http'));
+    onReady('lambda', url('lambda'));
+    return offline;
+  };
+
+  try {
+    const [offline] = await Promise.all([startFunctions(), startData(), startVVChat()]);
+    const stream = playStream({
+      client,
+      table: nameOf('inbox'),
+      invoke: invokeReply(url('lambda')),
+    });
+    cleanUp.defer(stream.stop);
+    offline.onReload(stream.restart);
+    return { client, url, broken: offline.broken, stop: () => cleanUp.disposeAsync() };
+  } catch (error) {
+    await cleanUp.disposeAsync();
+    throw error;
+  }
+}
+
+/** Lambda's Invoke API tells of a function's error by a header. */
+const invokeReply =
+  (lambdaUrl: string): StreamOptions['invoke'] =>
+  async (Records, signal) => {
+    const answer = await fetch(`${lambdaUrl}/2015-03-31/functions/${nameOf('reply')}/invocations`, {
+      method: 'POST',
+      body: JSON.stringify({ Records }),
+      signal,
+    });
+    const fault = answer.headers.get('X-Amz-Function-Error');
+    if (!answer.ok || fault) throw new Error(`reply: ${fault ?? answer.status}`);
+    await answer.body?.cancel();
+  };
+
+async function close(server: Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
+}

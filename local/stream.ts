@@ -1,0 +1,108 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type DynamoDBClient, paginateScan } from '@aws-sdk/client-dynamodb';
+import type { DynamoDBRecord } from 'aws-lambda';
+
+type Keys = NonNullable<NonNullable<DynamoDBRecord['dynamodb']>['Keys']>;
+
+export interface Stream {
+  /** Hands over again, at once, what is in flight: its answer will not come. */
+  readonly restart: () => void;
+  readonly stop: () => Promise<void>;
+}
+
+export interface StreamOptions {
+  readonly client: DynamoDBClient;
+  readonly table: string;
+  /** Rejects when the function does not take the records. */
+  readonly invoke: (records: readonly DynamoDBRecord[], signal: AbortSignal) => Promise<void>;
+}
+
+const POLL_MS = 100;
+const RETRY_MS = 1_000;
+const BATCH_SIZE = 10;
+const PARALLELIZATION_FACTOR = 10;
+
+/**
+ * Plays the inbox table's stream, which the embedded engine does not have: hands each new row over as an
+ * insert, in batches as the mapping of serverless.yml has them, and again each second while that is rejected.
+ */
+export function playStream({ client, table, invoke }: StreamOptions): Stream {
+  const end = new AbortController();
+  const handed = new Set<string>();
+  let flights = new AbortController();
+  let inFlight = 0;
+
+  const handOver = async (batch: readonly Keys[]) => {
+    inFlight++;
+    try {
+      await invoke(batch.map(recordOf), AbortSignal.any([flights.signal, end.signal]));
+    } catch {
+      await sleep(flights.signal.aborted ? 0 : RETRY_MS);
+      for (const keys of batch) handed.delete(JSON.stringify(keys));
+    } finally {
+      inFlight--;
+    }
+  };
+
+  const poll = async () => {
+    const pending = await pendingKeys(client, table);
+    const present = new Set(pending.map((keys) => JSON.stringify(keys)));
+    for (const id of handed) if (!present.has(id)) handed.delete(id);
+    const fresh = pending.filter((keys) => !handed.has(JSON.stringify(keys)));
+    while (fresh.length > 0 && inFlight < PARALLELIZATION_FACTOR) {
+      const batch = fresh.splice(0, BATCH_SIZE);
+      for (const keys of batch) handed.add(JSON.stringify(keys));
+      void handOver(batch);
+    }
+  };
+
+  const play = async () => {
+    while (!end.signal.aborted) {
+      // The engine may be busy or on its way out; the next look is soon.
+      await poll().catch(() => {});
+      await sleep(POLL_MS);
+    }
+  };
+
+  const played = play();
+  return {
+    restart: () => {
+      flights.abort();
+      flights = new AbortController();
+    },
+    stop: async () => {
+      end.abort();
+      await played;
+    },
+  };
+}
+
+/** The index `due` has every row that is not settled, and those that failed. */
+async function pendingKeys(client: DynamoDBClient, table: string): Promise<Keys[]> {
+  const pages = paginateScan({ client }, { TableName: table, IndexName: 'due' });
+  const keys: Keys[] = [];
+  for await (const { Items = [] } of pages) {
+    for (const { session_open_id, event_id, due_shard } of Items) {
+      if (due_shard?.S !== 'failed') keys.push({ session_open_id, event_id } as Keys);
+    }
+  }
+  return keys;
+}
+
+let sequence = 0;
+
+/** A record of a stream with the view type KEYS_ONLY. */
+const recordOf = (Keys: Keys): DynamoDBRecord => ({
+  eventID: crypto.randomUUID().replaceAll('-', ''),
+  eventName: 'INSERT',
+  eventVersion: '1.1',
+  eventSource: 'aws:dynamodb',
+  awsRegion: 'us-east-1',
+  dynamodb: {
+    ApproximateCreationDateTime: Math.floor(Date.now() / 1_000),
+    Keys,
+    SequenceNumber: `${++sequence}`.padStart(21, '0'),
+    SizeBytes: Buffer.byteLength(JSON.stringify(Keys)),
+    StreamViewType: 'KEYS_ONLY',
+  },
+});
