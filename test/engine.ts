@@ -1,0 +1,51 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import dynalite from 'dynalite';
+import type { Table } from '../lib/dynamodb.ts';
+import { createTables, nameOf } from '../local/service.ts';
+
+/** A time that stands still until it is moved. */
+export class Clock {
+  #milliseconds = Date.parse('2026-03-14T09:00:00.000Z');
+
+  readonly now = (): number => this.#milliseconds;
+
+  advance(milliseconds: number): void {
+    this.#milliseconds += milliseconds;
+  }
+}
+
+export interface Engine extends AsyncDisposable {
+  readonly endpoint: string;
+  readonly client: DynamoDBClient;
+  /** A table of stage local, with a clock to set. */
+  readonly table: (name: 'memberships' | 'inbox' | 'tokens', clock?: Clock) => Table;
+}
+
+export const CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
+
+/** A client of an engine at an endpoint. */
+export const clientOf = (endpoint: string, config: DynamoDBClientConfig = {}) =>
+  new DynamoDBClient({ endpoint, region: 'us-east-1', credentials: CREDENTIALS, ...config });
+
+/** DynamoDB, embedded, over HTTP on a free port, with the tables of serverless.yml. */
+export async function startEngine(): Promise<Engine> {
+  const server = dynalite({ createTableMs: 0 }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const client = clientOf(endpoint);
+  await createTables(client);
+  return {
+    endpoint,
+    client,
+    table: (name, clock = new Clock()) => ({ client, name: nameOf(name), now: clock.now }),
+    [Symbol.asyncDispose]: async () => {
+      client.destroy();
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

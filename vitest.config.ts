@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['{functions,lib,local,test}/**/*.test.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    restoreMocks: true,
+    unstubEnvs: true,
+    coverage: {
+      include: ['functions/**/*.ts', 'lib/**/*.ts'],
+      reporter: ['text', 'html'],
+      thresholds: { lines: 100, branches: 95 },
+    },
+  },
+});
