@@ -79,6 +79,7 @@ const isSafeAddress = (text: string) => {
   const url = new URL(text);
   return (
     url.username === '' &&
+    url.password === '' &&
     url.search === '' &&
     url.hash === '' &&
     (url.protocol === 'https:' ||

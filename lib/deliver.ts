@@ -119,6 +119,7 @@ export function summaryOf(outcomes: readonly Outcome[]): Summary {
 async function answer(delivery: Delivery, seen: inbox.Hold): Promise<inbox.Hold> {
   const { inbox: table, retentionDays } = delivery;
   const budget = Math.min(ROBOT_MS, delivery.deadline - table.now() - SENDING_MS);
+  if (budget <= 0) return putOff(delivery, seen, new OutOfTimeError());
   const hold = await inbox.renew(table, seen, budget);
   let commands: readonly Command[];
   try {
@@ -207,6 +208,10 @@ interface Sent {
 
 class OutOfTimeError extends Error {
   override readonly name = 'OutOfTimeError';
+
+  constructor() {
+    super('the function had no time left');
+  }
 }
 
 async function send(delivery: Delivery, held: inbox.Hold, message: Message): Promise<Sent> {
@@ -215,7 +220,7 @@ async function send(delivery: Delivery, held: inbox.Hold, message: Message): Pro
   let hold = held;
   const sendWith = async ({ token }: Token) => {
     if (delivery.deadline - delivery.inbox.now() < REQUEST_MS + WRITE_MS) {
-      throw new OutOfTimeError('the function had no time left');
+      throw new OutOfTimeError();
     }
     hold = await inbox.renew(delivery.inbox, hold, REQUEST_MS);
     await delivery.api.send(hold.item.robot_no, token, message);

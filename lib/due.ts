@@ -31,10 +31,10 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
   const suspects: inbox.Item[] = [];
 
   const deliverOf = async (item: inbox.Item): Promise<Outcome> => {
-    const failures = failuresInARow.get(item.app_id) ?? 0;
-    if (failures >= PATIENCE) return 'skipped';
+    const failures = () => failuresInARow.get(item.app_id) ?? 0;
+    if (failures() >= PATIENCE) return 'skipped';
     const outcome = await deliverClaimed(delivery, item);
-    failuresInARow.set(item.app_id, outcome === 'postponed' ? failures + 1 : 0);
+    failuresInARow.set(item.app_id, outcome === 'postponed' ? failures() + 1 : 0);
     return outcome;
   };
 

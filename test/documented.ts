@@ -9,18 +9,21 @@ export const documented = {
   at: eventIn('at'),
 };
 
-export const sample = (name: string) =>
-  JSON.parse(readFileSync(new URL(`../events/${name}.json`, import.meta.url), 'utf8'));
+/** A file of events/. */
+export function sample(name: string) {
+  return JSON.parse(readFileSync(new URL(`../events/${name}.json`, import.meta.url), 'utf8'));
+}
 
 function eventIn(name: string): Event {
   return JSON.parse(sample(name).body);
 }
 
 /** The documented @-message with another text. */
-export const saying = (text: string): Event => ({
-  ...(documented.at as Extract<Event, { event: 'at' }>),
-  data: { ...documented.at.data, content: { text } },
-});
+export function saying(text: string): Event {
+  const event = structuredClone(documented.at);
+  Object.assign(event.data, { content: { text } });
+  return event;
+}
 
 const { session, robot, trigger } = documented.at.data;
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import type { Table } from '../lib/dynamodb.ts';
 import { createTables, nameOf } from '../local/service.ts';
@@ -19,15 +19,16 @@ export class Clock {
 export interface Engine extends AsyncDisposable {
   readonly endpoint: string;
   readonly client: DynamoDBClient;
+  /** Another client, for a test to interfere with. */
+  readonly newClient: () => DynamoDBClient;
   /** A table of stage local, with a clock to set. */
   readonly table: (name: 'memberships' | 'inbox' | 'tokens', clock?: Clock) => Table;
 }
 
-export const CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
+const CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
 
-/** A client of an engine at an endpoint. */
-export const clientOf = (endpoint: string, config: DynamoDBClientConfig = {}) =>
-  new DynamoDBClient({ endpoint, region: 'us-east-1', credentials: CREDENTIALS, ...config });
+const clientOf = (endpoint: string) =>
+  new DynamoDBClient({ endpoint, region: 'us-east-1', credentials: CREDENTIALS });
 
 /** DynamoDB, embedded, over HTTP on a free port, with the tables of serverless.yml. */
 export async function startEngine(): Promise<Engine> {
@@ -39,6 +40,7 @@ export async function startEngine(): Promise<Engine> {
   return {
     endpoint,
     client,
+    newClient: () => clientOf(endpoint),
     table: (name, clock = new Clock()) => ({ client, name: nameOf(name), now: clock.now }),
     [Symbol.asyncDispose]: async () => {
       client.destroy();

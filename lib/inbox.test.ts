@@ -1,0 +1,623 @@
+import { QueryCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { documented, saying } from '../test/documented.ts';
+import { Clock, type Engine, startEngine } from '../test/engine.ts';
+import { closeWebview, sendText } from './command.ts';
+import { fromAttributes, iso, type Table } from './dynamodb.ts';
+import type { Event } from './event.ts';
+import * as inbox from './inbox.ts';
+
+let engine: Engine;
+let clock: Clock;
+let table: Table;
+
+beforeAll(async () => {
+  engine = await startEngine();
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+
+beforeEach(() => {
+  clock = new Clock();
+  table = engine.table('inbox', clock);
+});
+
+let texts = 0;
+/** A message that no other test has sent. */
+const message = () => saying(`message ${++texts}`);
+
+const deliverTo = async (event: Event, windowSeconds = 5) =>
+  inbox.put(table, event, await inbox.newestOf(table, event), windowSeconds);
+
+const pending = async (event = message()): Promise<inbox.Item> => {
+  const { event_id } = await deliverTo(event);
+  return whole({ session_open_id: event.data.session.session_open_id, event_id });
+};
+
+const whole = async (key: inbox.Key): Promise<inbox.Item> => {
+  const item = await inbox.read(table, key);
+  if (!item) throw new Error('no such row');
+  return item;
+};
+
+const dueKeys = async (shard: string) => {
+  const { Items = [] } = await table.client.send(
+    new QueryCommand({
+      TableName: table.name,
+      IndexName: 'due',
+      KeyConditionExpression: 'due_shard = :shard',
+      ExpressionAttributeValues: { ':shard': { S: shard } },
+    }),
+  );
+  return Items.map((item) => fromAttributes(item).event_id);
+};
+
+const minutes = (n: number) => n * 60_000;
+const later = (milliseconds: number) => iso(clock.now() + milliseconds);
+const middle = () => 0.5;
+const commands = [sendText('您好'), closeWebview()];
+const DAYS = 30;
+const expires_at = () => Math.ceil(clock.now() / 1_000) + DAYS * 86_400;
+const any = expect.any(String);
+
+describe('put', () => {
+  test('leaves a pending row with all of the event', async () => {
+    const { event_id, duplicate } = await deliverTo(documented.at);
+    expect({ event_id, duplicate }).toEqual({
+      event_id: 'c1aa66f6e13d862331c665148b0796fc-0000000001',
+      duplicate: false,
+    });
+    expect(await whole({ session_open_id: '8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2', event_id })).toEqual({
+      session_open_id: '8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2',
+      event_id,
+      event: 'at',
+      app_id: 'test',
+      robot_open_id: 'lJsDBB01QzGpBKOC7uaZB6D0QGZWBMCS',
+      robot_no: 'xds2323',
+      session_type: '2',
+      trigger_target: 'user',
+      trigger_open_id: 'T8UDxMFSYBeU-N4jCCy0PIYk7KavHYnU',
+      text: '您好',
+      received_at: later(0),
+      status: 'pending',
+      attempts: 0,
+      tries: 0,
+      claim_id: any,
+      next_attempt_at: later(120_000),
+      give_up_at: later(24 * 3_600_000),
+      due_shard: expect.stringMatching(/^(0\d|1[0-5])$/),
+      sent: 0,
+    });
+  });
+
+  test('leaves out what an event does not have', async () => {
+    const event = structuredClone(documented.join);
+    event.data.trigger = { target: 'robot', open_id: undefined };
+    const item = await pending(event);
+    expect(item).not.toHaveProperty('text');
+    expect(item).not.toHaveProperty('trigger_open_id');
+  });
+
+  test('finds the same event within the window a duplicate, and afterwards a new message', async () => {
+    const event = message();
+    const first = await deliverTo(event);
+    clock.advance(4_999);
+    expect(await deliverTo(event)).toEqual({ ...first, duplicate: true });
+    clock.advance(1);
+    const second = await deliverTo(event);
+    expect(second).toEqual({
+      event_id: first.event_id.replace(/1$/, '2'),
+      duplicate: false,
+    });
+    clock.advance(4_999);
+    expect(await deliverTo(event)).toEqual({ ...second, duplicate: true });
+  });
+
+  test('takes a row of a clock that is 29 s ahead for a young one, and no further', async () => {
+    const event = message();
+    await deliverTo(event);
+    clock.advance(-29_999);
+    expect(await deliverTo(event)).toMatchObject({ duplicate: true });
+    clock.advance(-1);
+    expect(await deliverTo(event)).toMatchObject({ duplicate: false });
+  });
+
+  test.each<[string, (event: Event) => void]>([
+    ['robot', ({ data }) => Object.assign(data.robot, { open_id: 'other' })],
+    ['app', ({ data }) => Object.assign(data.robot, { app_id: 'other' })],
+    ['session', ({ data }) => Object.assign(data.session, { session_open_id: 'other' })],
+    ['kind of session', ({ data }) => Object.assign(data.session, { session_type: '1' })],
+    ['trigger', ({ data }) => Object.assign(data.trigger, { open_id: 'other' })],
+    ['kind of trigger', ({ data }) => Object.assign(data.trigger, { target: 'robot' })],
+    ['text', ({ data }) => Object.assign(data, { content: { text: 'other' } })],
+    ['event', (event) => Object.assign(event, { event: 'session-open' })],
+  ])('tells events apart by their %s', async (_, change) => {
+    const event = structuredClone(documented.at);
+    change(event);
+    expect(inbox.fingerprint(event)).not.toBe(inbox.fingerprint(documented.at));
+  });
+
+  test('takes the same event with another robot number for the same', () => {
+    const event = structuredClone(documented.at);
+    event.data.robot.robot_no = 'renamed';
+    expect(inbox.fingerprint(event)).toBe(inbox.fingerprint(documented.at));
+  });
+
+  test('queues one of 50 equal deliveries at the same moment', async () => {
+    const event = message();
+    const results = await Promise.all(Array.from({ length: 50 }, () => deliverTo(event)));
+    expect(results.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
+    expect(new Set(results.map(({ event_id }) => event_id)).size).toBe(1);
+  });
+
+  test('queues each of them when the window is 0', async () => {
+    const event = message();
+    const results = await Promise.all(Array.from({ length: 5 }, () => deliverTo(event, 0)));
+    expect(results.every(({ duplicate }) => !duplicate)).toBe(true);
+    expect(new Set(results.map(({ event_id }) => event_id)).size).toBe(5);
+  });
+
+  test.each([5, 0])(
+    'knows its own row when only the answer was lost (window %i s)',
+    async (window) => {
+      const event = message();
+      const lossy = losingTheFirstAnswer(table);
+      expect(await inbox.put(lossy, event, undefined, window)).toMatchObject({ duplicate: false });
+      expect(await inbox.newestOf(table, event)).toMatchObject({
+        event_id: expect.stringMatching(/-0000000001$/),
+      });
+    },
+  );
+
+  test('passes on what else goes wrong', async () => {
+    const nowhere = { ...table, name: 'no-such-table' };
+    await expect(inbox.put(nowhere, message(), undefined, 5)).rejects.toThrow(
+      'Requested resource not found',
+    );
+  });
+});
+
+describe('claim', () => {
+  test('takes a row that is due, counts the attempt and the try, and presets the back-off', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    const hold = await inbox.claim(table, item, middle);
+    const claimed = {
+      ...item,
+      attempts: 1,
+      tries: 2,
+      claim_id: any,
+      last_error: 'unfinished',
+      next_attempt_at: later(120_000),
+    };
+    expect(hold).toEqual({ item: claimed, claimed: true, backedOff: true });
+    expect(await whole(item)).toEqual(claimed);
+    expect(hold.item.claim_id).not.toBe(item.claim_id);
+  });
+
+  test('refuses a row that is not due', async () => {
+    const item = await pending();
+    clock.advance(119_999);
+    await expect(inbox.claim(table, item)).rejects.toThrow(inbox.LostHoldError);
+    expect(await whole(item)).toEqual(item);
+  });
+
+  test('is won by one of two that saw the same', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    const claims = await Promise.allSettled([inbox.claim(table, item), inbox.claim(table, item)]);
+    expect(claims.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(await whole(item)).toMatchObject({ attempts: 1 });
+  });
+
+  test.each<[string, (hold: inbox.Hold) => Promise<inbox.Hold>]>([
+    ['claimed', (hold) => inbox.answer(table, hold, commands)],
+    ['renewed', (hold) => inbox.renew(table, hold, minutes(3))],
+    ['ignored', (hold) => inbox.ignore(table, hold, DAYS)],
+    ['failed', (hold) => inbox.fail(table, hold, 'x', DAYS)],
+    ['put off', (hold) => inbox.postpone(table, hold, { last_error: 'x' }, DAYS, middle)],
+  ])('loses to whoever has %s the row since it was read', async (_, change) => {
+    const item = await pending();
+    clock.advance(120_000);
+    const { item: changed } = await change(inbox.seen(item));
+    await expect(inbox.claim(table, item)).rejects.toThrow(inbox.LostHoldError);
+    expect(await whole(item)).toEqual(withoutUndefined(changed));
+  });
+
+  test('knows its own claim when only the answer was lost', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    const hold = await inbox.claim(losingTheFirstAnswer(table), item, middle);
+    expect(hold.item).toMatchObject({ attempts: 1 });
+    expect(await whole(item)).toEqual(hold.item);
+  });
+
+  test('backs off 1, 2, 4 … minutes, give or take a quarter, at least the lease and at most an hour', async () => {
+    let item = await pending();
+    const delays: number[] = [];
+    for (let attempt = 1; attempt <= 9; attempt++) {
+      clock.advance(minutes(60));
+      ({ item } = await inbox.claim(table, { ...item, commands: '[]', last_error: 'x' }, middle));
+      delays.push((Date.parse(item.next_attempt_at) - clock.now()) / minutes(1));
+    }
+    expect(delays).toEqual([2, 2, 4, 8, 16, 32, 60, 60, 60]);
+    for (const [random, minute] of [
+      [() => 0, 3],
+      [() => 1, 5],
+    ] as const) {
+      const third = { ...(await pending()), attempts: 2, commands: '[]', last_error: 'x' };
+      await set(third, { attempts: 2 });
+      clock.advance(minutes(60));
+      const hold = await inbox.claim(table, third, random);
+      expect(hold.item.next_attempt_at).toBe(later(minutes(minute)));
+    }
+  });
+
+  test('of a row whose worker was cut off while sending marks the command at hand as unknown', async () => {
+    const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
+    const counted = await inbox.count(table, stored);
+    clock.advance(120_000);
+    const { item } = await inbox.claim(table, counted.item, middle);
+    expect(item).toMatchObject({ attempts: 2, tries: 0, sent: 1, unknown: [1] });
+    expect(await whole(item)).toEqual(item);
+  });
+});
+
+describe('hopeless', () => {
+  test('is no row that has just come due', async () => {
+    expect(inbox.hopeless(await pending(), clock.now() + minutes(2))).toBeUndefined();
+  });
+
+  test('is a row after 24 hours, and says what went wrong before', async () => {
+    const item = await pending();
+    const day = clock.now() + minutes(24 * 60);
+    expect(inbox.hopeless(item, day - 1)).toBeUndefined();
+    expect(inbox.hopeless(item, day)).toBe('gave up: unfinished');
+    expect(inbox.hopeless({ ...item, last_error: 'VVChat answered 503' }, day)).toBe(
+      'gave up: VVChat answered 503',
+    );
+  });
+
+  test('is a row whose robot was asked three times without an answer', async () => {
+    const item = { ...(await pending()), attempts: 2, last_error: 'unfinished' };
+    expect(inbox.hopeless({ ...item, tries: 2 }, clock.now())).toBeUndefined();
+    expect(inbox.hopeless({ ...item, tries: 3 }, clock.now())).toBe(
+      'the robot was asked 3 times: unfinished',
+    );
+    expect(inbox.hopeless({ ...item, tries: 3, commands: '[]' }, clock.now())).toBeUndefined();
+  });
+
+  test('is a row that was cut off twice at the same command', async () => {
+    const item = { ...(await pending()), commands: '[]', last_error: 'unfinished', sent: 1 };
+    expect(inbox.hopeless({ ...item, unknown: [0] }, clock.now())).toBeUndefined();
+    expect(inbox.hopeless({ ...item, unknown: [1] }, clock.now())).toBe('outcome unknown');
+  });
+});
+
+describe('renew', () => {
+  test('writes nothing while the lease outlives the step, whatever the clocks', async () => {
+    const hold = inbox.seen(await pending());
+    expect(inbox.leaseLeft(table, hold)).toBe(90_000);
+    expect(await inbox.renew(table, hold, 90_000)).toBe(hold);
+  });
+
+  test('moves the end of the lease and does not claim', async () => {
+    const item = await pending();
+    clock.advance(1);
+    const hold = await inbox.renew(table, inbox.seen(item), 90_000);
+    const renewed = { ...item, next_attempt_at: later(120_000), claim_id: any };
+    expect(hold).toEqual({ item: renewed, claimed: false, backedOff: false });
+    expect(await whole(item)).toEqual(renewed);
+  });
+
+  test('of a claimed row leaves the count of attempts', async () => {
+    const item = await pending();
+    clock.advance(minutes(3));
+    const claimed = await inbox.claim(table, item, middle);
+    clock.advance(minutes(2));
+    const hold = await inbox.renew(table, claimed, 5_000);
+    expect(hold).toMatchObject({ claimed: true, backedOff: false });
+    expect(await whole(item)).toMatchObject({ attempts: 1, next_attempt_at: later(120_000) });
+  });
+
+  test('is lost to a claim', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    await inbox.claim(table, item);
+    await expect(inbox.renew(table, inbox.seen(item), 1)).rejects.toThrow(inbox.LostHoldError);
+  });
+});
+
+describe('answer', () => {
+  test('by a stream worker is its claim, and stores the commands before anything is sent', async () => {
+    const item = await pending();
+    const hold = await inbox.answer(table, inbox.seen(item), commands);
+    const stored = {
+      ...item,
+      attempts: 1,
+      claim_id: any,
+      commands: JSON.stringify(commands),
+      last_error: 'unfinished',
+    };
+    expect(hold).toEqual({ item: stored, claimed: true, backedOff: false });
+    expect(await whole(item)).toEqual(stored);
+    expect(inbox.commandsOf(stored)).toEqual(commands);
+    expect(inbox.commandsOf(item)).toBeUndefined();
+  });
+
+  test('of the slower of two stream workers is dropped', async () => {
+    const item = await pending();
+    await inbox.answer(table, inbox.seen(item), commands);
+    await expect(inbox.answer(table, inbox.seen(item), [sendText('other')])).rejects.toThrow(
+      inbox.LostHoldError,
+    );
+    expect(inbox.commandsOf(await whole(item))).toEqual(commands);
+  });
+
+  test('of a worker whose lease has ended and been taken is dropped', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    const first = await inbox.claim(table, item);
+    clock.advance(minutes(3));
+    await inbox.claim(table, first.item);
+    await expect(inbox.answer(table, first, commands)).rejects.toThrow(inbox.LostHoldError);
+    expect(await whole(item)).not.toHaveProperty('commands');
+  });
+});
+
+describe('count and settle', () => {
+  const stored = async () => inbox.answer(table, inbox.seen(await pending()), commands);
+
+  test('count what went out one by one; the last settles the row', async () => {
+    const hold = await stored();
+    const counted = await inbox.count(table, hold);
+    expect(await whole(hold.item)).toEqual({ ...hold.item, sent: 1, claim_id: any });
+    clock.advance(10);
+    await inbox.settle(table, counted, DAYS);
+    const { due_shard, next_attempt_at, last_error, ...rest } = counted.item;
+    expect(await whole(hold.item)).toEqual({
+      ...rest,
+      status: 'replied',
+      sent: 2,
+      claim_id: any,
+      replied_at: later(0),
+      expires_at: expires_at(),
+    });
+    expect(await dueKeys(due_shard as string)).not.toContain(hold.item.event_id);
+  });
+
+  test('keep what is known of an unknown outcome', async () => {
+    const hold = await stored();
+    const off = await inbox.postpone(
+      table,
+      hold,
+      { last_error: 'the request broke off', outcomeUnknown: true },
+      DAYS,
+      middle,
+    );
+    await inbox.settle(table, await inbox.count(table, off), DAYS);
+    expect(await whole(hold.item)).toMatchObject({
+      status: 'replied',
+      unknown: [0],
+      last_error: 'outcome unknown',
+    });
+  });
+
+  test.each<[string, (hold: inbox.Hold) => Promise<inbox.Hold>]>([
+    ['count', (hold) => inbox.count(table, hold)],
+    ['settle', (hold) => inbox.settle(table, hold, DAYS)],
+  ])('%s is not written twice, nor after a claim by somebody else', async (_, write) => {
+    const hold = await stored();
+    clock.advance(120_000);
+    await inbox.claim(table, hold.item);
+    const before = await whole(hold.item);
+    await expect(write(hold)).rejects.toThrow(inbox.LostHoldError);
+    expect(await whole(hold.item)).toEqual(before);
+
+    const other = await stored();
+    await write(other);
+    await expect(write(other)).rejects.toThrow(inbox.LostHoldError);
+    expect(await whole(other.item)).toMatchObject({ sent: 1 });
+  });
+
+  test('know their own write when only the answer was lost', async () => {
+    const hold = await stored();
+    const counted = await inbox.count(losingTheFirstAnswer(table), hold);
+    expect(counted.item.sent).toBe(1);
+    await inbox.settle(losingTheFirstAnswer(table), counted, DAYS);
+    expect(await whole(hold.item)).toMatchObject({ status: 'replied', sent: 2 });
+  });
+});
+
+describe('ignore', () => {
+  test('settles a row that nobody answers, in one write', async () => {
+    const item = await pending();
+    await inbox.ignore(table, inbox.seen(item), DAYS);
+    const { due_shard, next_attempt_at, ...rest } = item;
+    expect(await whole(item)).toEqual({
+      ...rest,
+      status: 'ignored',
+      attempts: 1,
+      claim_id: any,
+      expires_at: expires_at(),
+    });
+  });
+
+  test('is lost to another worker', async () => {
+    const item = await pending();
+    await inbox.ignore(table, inbox.seen(item), DAYS);
+    await expect(inbox.ignore(table, inbox.seen(item), DAYS)).rejects.toThrow(inbox.LostHoldError);
+  });
+});
+
+describe('fail', () => {
+  test('settles a row and keeps it in the index under the word failed', async () => {
+    const item = await pending();
+    clock.advance(1_000);
+    await inbox.fail(table, inbox.seen(item), 'VVChat answered 404', DAYS);
+    expect(await whole(item)).toEqual({
+      ...item,
+      status: 'failed',
+      attempts: 1,
+      claim_id: any,
+      due_shard: 'failed',
+      next_attempt_at: later(0),
+      last_error: 'VVChat answered 404',
+      expires_at: expires_at(),
+    });
+    expect(await dueKeys('failed')).toContain(item.event_id);
+  });
+
+  test('is final: nobody claims a failed row', async () => {
+    const { item } = await inbox.fail(table, inbox.seen(await pending()), 'x', DAYS);
+    clock.advance(minutes(5));
+    await expect(inbox.claim(table, item)).rejects.toThrow(inbox.LostHoldError);
+  });
+});
+
+describe('postpone', () => {
+  test('by a stream worker claims, and is due again after about a minute', async () => {
+    const item = await pending();
+    clock.advance(5_000);
+    await inbox.postpone(table, inbox.seen(item), { last_error: 'x', tried: true }, DAYS, middle);
+    expect(await whole(item)).toEqual({
+      ...item,
+      attempts: 1,
+      tries: 1,
+      claim_id: any,
+      last_error: 'x',
+      next_attempt_at: later(minutes(1)),
+    });
+  });
+
+  test('after a claim leaves the back-off that the claim preset', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    const hold = await inbox.claim(table, item, middle);
+    clock.advance(3_000);
+    await inbox.postpone(table, hold, { last_error: 'x' }, DAYS, middle);
+    expect(await whole(item)).toEqual({ ...hold.item, last_error: 'x', claim_id: any });
+  });
+
+  test('after a renewal backs off anew', async () => {
+    const item = await pending();
+    clock.advance(120_000);
+    const claimed = await inbox.claim(table, item, middle);
+    clock.advance(90_000);
+    const renewed = await inbox.renew(table, claimed, 5_000);
+    await inbox.postpone(table, renewed, { last_error: 'x' }, DAYS, middle);
+    expect(await whole(item)).toMatchObject({ next_attempt_at: later(minutes(1)) });
+  });
+
+  test.each([
+    [0, 0],
+    [7_000, 7_000],
+    [minutes(300), minutes(60)],
+  ])('for %i ms that VVChat asks for is due after %i ms', async (delayMs, expected) => {
+    const item = await pending();
+    clock.advance(120_000);
+    const hold = await inbox.claim(table, item, middle);
+    await inbox.postpone(table, hold, { last_error: 'x', delayMs }, DAYS);
+    expect(await whole(item)).toMatchObject({ next_attempt_at: later(expected) });
+  });
+
+  test('gives up when the next attempt would come after 24 hours', async () => {
+    const item = await pending();
+    clock.advance(minutes(24 * 60 - 1));
+    await inbox.postpone(table, inbox.seen(item), { last_error: 'x' }, DAYS, middle);
+    expect(await whole(item)).toMatchObject({ status: 'failed', last_error: 'x' });
+  });
+
+  test('fails after the third try of the robot', async () => {
+    const item = await pending();
+    const statuses: string[] = [];
+    let hold = await inbox.postpone(
+      table,
+      inbox.seen(item),
+      { last_error: 'x', tried: true },
+      DAYS,
+    );
+    while (hold.item.status === 'pending') {
+      clock.advance(minutes(5));
+      hold = await inbox.claim(table, hold.item);
+      hold = await inbox.postpone(table, hold, { last_error: 'x', tried: true }, DAYS);
+      statuses.push(`${hold.item.tries} ${hold.item.status}`);
+    }
+    expect(statuses).toEqual(['2 pending', '3 failed']);
+    expect(await whole(item)).toMatchObject({ status: 'failed', tries: 3, attempts: 3 });
+  });
+
+  test('gives a command of unknown outcome one more chance', async () => {
+    const fault = { last_error: 'the request broke off', outcomeUnknown: true };
+    const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
+    const once = await inbox.postpone(table, stored, fault, DAYS, middle);
+    expect(await whole(stored.item)).toMatchObject({
+      status: 'pending',
+      unknown: [0],
+      last_error: 'the request broke off',
+    });
+    clock.advance(minutes(2));
+    const claimed = await inbox.claim(table, once.item);
+    await inbox.postpone(table, claimed, fault, DAYS, middle);
+    expect(await whole(stored.item)).toMatchObject({
+      status: 'failed',
+      unknown: [0],
+      last_error: 'outcome unknown',
+    });
+  });
+
+  test('gives each command a chance of its own', async () => {
+    const fault = { last_error: 'x', outcomeUnknown: true };
+    const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
+    const once = await inbox.postpone(table, stored, fault, DAYS, middle);
+    const counted = await inbox.count(table, once);
+    await inbox.postpone(table, counted, fault, DAYS, middle);
+    expect(await whole(stored.item)).toMatchObject({ status: 'pending', unknown: [0, 1], sent: 1 });
+  });
+});
+
+describe('due', () => {
+  test('finds what is due in every shard, and nothing else', async () => {
+    await using other = await startEngine();
+    table = other.table('inbox', clock);
+    const early = await Promise.all(Array.from({ length: 60 }, () => pending()));
+    clock.advance(1);
+    const late = await pending();
+    const failed = await pending();
+    await inbox.fail(table, inbox.seen(failed), 'x', DAYS);
+    clock.advance(119_999);
+    const keys = await Array.fromAsync(inbox.due(table));
+    expect(keys.map(({ event_id }) => event_id).sort()).toEqual(
+      early.map(({ event_id }) => event_id).sort(),
+    );
+    expect(new Set(early.map(({ due_shard }) => due_shard)).size).toBeGreaterThan(8);
+    expect(keys.map(({ event_id }) => event_id)).not.toContain(late.event_id);
+  });
+});
+
+/** A table whose client does a write, and then acts as if the answer had not come, so that the SDK repeats it. */
+function losingTheFirstAnswer({ name, now }: Table): Table {
+  let lost = false;
+  const client = engine.newClient();
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      if (lost) return result;
+      lost = true;
+      throw Object.assign(new Error('socket hang up'), { name: 'TimeoutError' });
+    },
+    { step: 'deserialize', priority: 'low' },
+  );
+  return { client, name, now };
+}
+
+const set = ({ session_open_id, event_id }: inbox.Key, values: { attempts: number }) =>
+  table.client.send(
+    new UpdateItemCommand({
+      TableName: table.name,
+      Key: { session_open_id: { S: session_open_id }, event_id: { S: event_id } },
+      UpdateExpression: 'SET attempts = :attempts',
+      ExpressionAttributeValues: { ':attempts': { N: `${values.attempts}` } },
+    }),
+  );
+
+const withoutUndefined = (item: inbox.Item) => JSON.parse(JSON.stringify(item));

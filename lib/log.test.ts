@@ -1,0 +1,61 @@
+import { expect, test, vi } from 'vitest';
+import { ConfigError } from './config.ts';
+import { log, told } from './log.ts';
+import { count } from './metric.ts';
+
+test('a line is one object, for Lambda to format', () => {
+  for (const level of ['info', 'warn', 'error'] as const) {
+    const print = vi.spyOn(console, level).mockImplementation(() => {});
+    log[level]('said', { event_id: 'x' });
+    expect(print).toHaveBeenCalledExactlyOnceWith({ message: 'said', event_id: 'x' });
+    log[level]('said');
+    expect(print).toHaveBeenLastCalledWith({ message: 'said' });
+  }
+});
+
+test('of an error is told what it is and where it was, and never its text', () => {
+  const error = new TypeError('cannot fetch https://x?key=secret\n    at secret (place)', {
+    cause: new Error('secret'),
+  });
+  Object.assign(error, { url: 'secret' });
+  const { at, ...rest } = told(error);
+  expect(rest).toEqual({ error: 'TypeError' });
+  expect(at[0]).toMatch(/log\.test\.ts/);
+  expect(at.length).toBeLessThanOrEqual(8);
+  expect(JSON.stringify(at)).not.toMatch(/secret/);
+});
+
+test('of an error of ours is told its text, which is a fixed one', () => {
+  expect(told(new ConfigError('INBOX_TABLE is missing.'))).toMatchObject({
+    error: 'ConfigError',
+    detail: 'INBOX_TABLE is missing.',
+  });
+});
+
+test('of what is no error is told its type alone', () => {
+  expect(told('secret')).toEqual({ error: 'string', at: [] });
+  const bare = new Error('x');
+  delete bare.stack;
+  expect(told(bare)).toEqual({ error: 'Error', at: [] });
+});
+
+test('a metric is a line of the embedded metric format', () => {
+  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+  count('UnknownEvents', () => 1_710_407_838_000);
+  const [line] = write.mock.calls[0] as [string];
+  write.mockRestore();
+  expect(line).toMatch(/^\{.*\}\n$/);
+  expect(JSON.parse(line)).toEqual({
+    _aws: {
+      Timestamp: 1_710_407_838_000,
+      CloudWatchMetrics: [
+        {
+          Namespace: 'vvchat-robot',
+          Dimensions: [[]],
+          Metrics: [{ Name: 'UnknownEvents', Unit: 'Count' }],
+        },
+      ],
+    },
+    UnknownEvents: 1,
+  });
+});
