@@ -461,6 +461,17 @@ describe('a DynamoDB that fails', () => {
     expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/a secret/);
   });
 
+  test('before a send is told by the row that comes due', async () => {
+    const item = await around.put();
+    const robot = answeringWith(() => {
+      clock.advance(86_000);
+      return sendText('x');
+    });
+    expect(await deliverNew(around.delivery(robot, failingAt(2)), item)).toBe('stalled');
+    expect(await around.read(item)).toMatchObject({ attempts: 1, last_error: 'unfinished' });
+    expect(sends()).toBe(0);
+  });
+
   test('after a send is asked again until it has counted', async () => {
     const item = await around.put();
     expect(await deliverNew(around.delivery(three, failingAt(2, 3)), item)).toBe('replied');

@@ -163,13 +163,18 @@ describe('get', () => {
     });
   });
 
-  test('passes on what is no fault of VVChat or the key', async () => {
-    const error = new TypeError('a bug');
-    await expect(createTokens(table, rejecting(error)).get(app_id)).rejects.toBe(error);
-    const nowhere = { ...table, name: 'no-such-table' };
-    await expect(createTokens(nowhere, vvchat()).get(app_id)).rejects.toThrow(
-      'Requested resource not found',
-    );
+  test('tells of anything else by its kind alone', async () => {
+    const error = new TypeError('secret');
+    await expect(createTokens(table, rejecting(error)).get(app_id)).rejects.toMatchObject({
+      name: 'NoTokenError',
+      message: 'no token: TypeError',
+      cause: error,
+    });
+    const nowhere = createTokens({ ...table, name: 'no-such-table' }, vvchat());
+    const failure = new NoTokenError('no token: ResourceNotFoundException');
+    await expect(nowhere.get(app_id)).rejects.toThrow(failure);
+    const token = { token: 'x', fetchedAt: 0, expiresAt: 0 };
+    await expect(nowhere.replace(app_id, token)).rejects.toThrow(failure);
   });
 });
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { AppKeyError } from './app-key.ts';
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from './dynamodb.ts';
+import { told } from './log.ts';
 import { type FetchedToken, VVChatError } from './vvchat.ts';
 
 /*
@@ -109,14 +110,25 @@ export function createTokens(
   return {
     get: async (app_id) => {
       const cached = cache.get(app_id);
-      return isUsable(cached) ? cached : obtain(app_id);
+      return isUsable(cached) ? cached : orNoToken(obtain(app_id));
     },
     replace: async (app_id, rejected) => {
-      const stored = tokenIn(await readRow(table, app_id));
+      const stored = tokenIn(await orNoToken(readRow(table, app_id)));
       if (isUsable(stored, rejected)) return remember(app_id, stored);
-      return now() - rejected.fetchedAt < YOUNG_MS ? undefined : obtain(app_id, rejected);
+      const isYoung = now() - rejected.fetchedAt < YOUNG_MS;
+      return isYoung ? undefined : orNoToken(obtain(app_id, rejected));
     },
   };
+}
+
+/** Whatever it is that stands between a delivery and its token: nothing was sent, and later may be better. */
+async function orNoToken<T>(looked: Promise<T>): Promise<T> {
+  try {
+    return await looked;
+  } catch (cause) {
+    if (cause instanceof NoTokenError) throw cause;
+    throw new NoTokenError(`no token: ${told(cause).error}`, { cause });
+  }
 }
 
 interface TokenRow {

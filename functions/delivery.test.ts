@@ -1,0 +1,105 @@
+import type { Context, DynamoDBStreamEvent } from 'aws-lambda';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import * as inbox from '../lib/inbox.ts';
+import { type Surroundings, startSurroundings } from '../test/delivery.ts';
+import { documented, sample, saying } from '../test/documented.ts';
+import { Clock } from '../test/engine.ts';
+import { answering } from '../test/vvchat.ts';
+
+/** The functions have the time of day. */
+class Today extends Clock {
+  override readonly now = Date.now;
+}
+
+let around: Surroundings;
+
+beforeAll(async () => {
+  around = await startSurroundings(new Today());
+});
+afterAll(() => around[Symbol.asyncDispose]());
+beforeEach(() => {
+  vi.resetModules();
+  for (const level of ['info', 'warn', 'error'] as const) {
+    vi.spyOn(console, level).mockImplementation(() => {});
+  }
+  const env = {
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'local',
+    AWS_SECRET_ACCESS_KEY: 'local',
+    AWS_ENDPOINT_URL: around.engine.endpoint,
+    INBOX_TABLE: 'vvchat-robot-local-inbox',
+    TOKENS_TABLE: 'vvchat-robot-local-tokens',
+    VVCHAT_API_URL: around.vvchat.url,
+    APP_KEYS: 'test=123456,qiyunxin=654321',
+  };
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+});
+
+const within = (milliseconds: number) =>
+  ({ getRemainingTimeInMillis: () => milliseconds }) as Context;
+
+/** Stream records of rows. */
+const inserted = (...keys: inbox.Key[]): DynamoDBStreamEvent => ({
+  Records: keys.map(({ session_open_id, event_id }) => ({
+    ...sample('reply').Records[0],
+    dynamodb: { Keys: { session_open_id: { S: session_open_id }, event_id: { S: event_id } } },
+  })),
+});
+
+const said = () => around.vvchat.carried.map(({ robot_no, params }) => [robot_no, params.text]);
+
+test('reply answers the documented events, each on its own', async () => {
+  const { handler } = await import('./reply.ts');
+  const at = await around.put(documented.at);
+  const join = await around.put(documented.join);
+  around.vvchat.fault('send', answering(503));
+  const late = await around.put(saying('help'));
+  const summary = await handler(inserted(at, join, late), within(90_000));
+  expect(summary).toEqual({ replied: 2, postponed: 1 });
+  const statuses = [at, join, late].map(async (item) => (await around.read(item)).status);
+  expect((await Promise.all(statuses)).sort()).toEqual(['pending', 'replied', 'replied']);
+});
+
+test('reply says that there is no such row for the sample event', async () => {
+  const { handler } = await import('./reply.ts');
+  expect(await handler(sample('reply'), within(90_000))).toEqual({ absent: 1 });
+});
+
+test('reply refuses records of another table', async () => {
+  const { handler } = await import('./reply.ts');
+  for (const record of [{}, { dynamodb: { Keys: { session_open_id: { S: 'x' } } } }]) {
+    await expect(handler({ Records: [record] }, within(90_000))).rejects.toThrow(
+      'A stream record without the keys of the inbox table; check the mapping.',
+    );
+  }
+});
+
+test('retry delivers what is due', async () => {
+  const { handler } = await import('./retry.ts');
+  const first = await around.put(saying('first'));
+  await inbox.postpone(around.inbox, inbox.seen(first), { last_error: 'x', delayMs: 0 }, 30);
+  around.vvchat.carried.length = 0;
+  expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
+  expect(said()).toEqual([['xds2323', expect.stringContaining('first')]]);
+  expect(console.info).toHaveBeenLastCalledWith({ message: 'delivered what was due', replied: 1 });
+});
+
+test('retry says so when nothing is due', async () => {
+  const { handler } = await import('./retry.ts');
+  expect(await handler(sample('retry'), within(300_000))).toEqual({});
+  expect(console.info).toHaveBeenLastCalledWith({ message: 'nothing is due' });
+});
+
+test("VVChat's test host is warned about, for it has no https", async () => {
+  vi.stubEnv('VVCHAT_API_URL', 'http://dev.vvchat.im');
+  await import('./reply.ts');
+  expect(console.warn).toHaveBeenCalledExactlyOnceWith({
+    message: "VVChat's test host has no https: keys and tokens can be read on their way",
+  });
+});
+
+test('without its configuration neither function loads', async () => {
+  vi.stubEnv('TOKENS_TABLE', '');
+  await expect(import('./reply.ts')).rejects.toThrow('TOKENS_TABLE is missing.');
+  await expect(import('./retry.ts')).rejects.toThrow('TOKENS_TABLE is missing.');
+});

@@ -1,0 +1,415 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
+import type { Context } from 'aws-lambda';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { fromAttributes, type Row, toAttributes } from '../lib/dynamodb.ts';
+import type { Event } from '../lib/event.ts';
+import type { Request, Response } from '../lib/http.ts';
+import { documented, sample, saying } from '../test/documented.ts';
+import { type Engine, startEngine } from '../test/engine.ts';
+
+const HASHES = {
+  local: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
+  next: createHash('sha256').update('next').digest('hex'),
+};
+const context = { getRemainingTimeInMillis: () => 10_000 } as Context;
+
+let engine: Engine;
+const log = { info: vi.fn(), warn: vi.fn(), error: vi.fn() };
+
+beforeAll(async () => {
+  engine = await startEngine();
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+beforeEach(() => {
+  for (const level of ['info', 'warn', 'error'] as const) {
+    vi.spyOn(console, level).mockImplementation(log[level].mockReset());
+  }
+});
+
+/** The function, as Lambda loads it with an environment. */
+async function load(env: Record<string, string | undefined> = {}) {
+  vi.resetModules();
+  const whole = {
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'local',
+    AWS_SECRET_ACCESS_KEY: 'local',
+    AWS_ENDPOINT_URL: engine.endpoint,
+    MEMBERSHIPS_TABLE: 'vvchat-robot-local-memberships',
+    INBOX_TABLE: 'vvchat-robot-local-inbox',
+    WEBHOOK_TOKEN_SHA256: HASHES.local,
+    VVCHAT_APP_IDS: 'test,qiyunxin',
+    ROUTED_EVENTS: 'at,join-group-for-invite',
+    DEDUPE_WINDOW_SECONDS: '5',
+    ...env,
+  };
+  for (const [name, value] of Object.entries(whole)) vi.stubEnv(name, value);
+  const { handler } = await import('./webhook.ts');
+  return async (changes: object = {}) =>
+    readable(await handler({ ...sample('at'), ...changes } as Request, context));
+}
+
+const readable = ({ statusCode, headers, body }: Response) => ({
+  status: statusCode,
+  headers,
+  body: JSON.parse(body ?? ''),
+});
+
+const post = (event: unknown) => ({ body: JSON.stringify(event) });
+
+const ok = (body: object) => ({
+  status: 200,
+  headers: { 'Content-Type': 'application/json' },
+  body,
+});
+
+const problem = (status: number, title: string, detail: string, more = {}, headers = {}) => ({
+  status,
+  headers: { 'Content-Type': 'application/problem+json', ...headers },
+  body: { type: 'about:blank', title, status, detail, ...more },
+});
+
+const UNAUTHORIZED = problem(
+  401,
+  'Unauthorized',
+  'The query parameter "token" is missing, repeated or wrong.',
+);
+
+const malformed = (...errors: [pointer: string, detail: string][]) =>
+  problem(
+    400,
+    'Bad Request',
+    'The event does not have the shape that the VVChat robot protocol v1 documents.',
+    { errors: errors.map(([pointer, detail]) => ({ pointer, detail })) },
+  );
+
+const read = async (table: string, key: Row) => {
+  const { Item } = await engine.client.send(
+    new GetItemCommand({ TableName: `vvchat-robot-local-${table}`, Key: toAttributes(key) }),
+  );
+  return Item && fromAttributes(Item);
+};
+
+const membershipOf = ({ data }: Event) =>
+  read('memberships', {
+    session_open_id: data.session.session_open_id,
+    robot_open_id: data.robot.open_id,
+  });
+
+const countRows = async () => {
+  const counts = ['memberships', 'inbox'].map(async (table) => {
+    const TableName = `vvchat-robot-local-${table}`;
+    return (await engine.client.send(new ScanCommand({ TableName, Select: 'COUNT' }))).Count ?? 0;
+  });
+  return (await Promise.all(counts)).reduce((a, b) => a + b);
+};
+
+describe('an event', () => {
+  test('that is recorded, with nothing to answer', async () => {
+    const invoke = await load();
+    expect(await invoke(post(documented.open))).toEqual(
+      ok({ status: 'recorded', event: 'session-open' }),
+    );
+    expect(await membershipOf(documented.open)).toMatchObject({
+      robot_no: 'xds3345',
+      last_opened_by: 'CWYlCXOccx73NnVGntzatmSLEzgoFMTO',
+    });
+  });
+
+  test('that is recorded and put into the inbox; again within the window a duplicate', async () => {
+    const invoke = await load();
+    const event_id = 'c1aa66f6e13d862331c665148b0796fc-0000000001';
+    expect(await invoke()).toEqual(ok({ status: 'queued', event: 'at', event_id }));
+    expect(await membershipOf(documented.at)).toMatchObject({
+      last_mentioned_by: 'T8UDxMFSYBeU-N4jCCy0PIYk7KavHYnU',
+    });
+    const { session_open_id } = documented.at.data.session;
+    expect(await read('inbox', { session_open_id, event_id })).toMatchObject({
+      status: 'pending',
+      text: '您好',
+    });
+    expect(await invoke()).toEqual(ok({ status: 'duplicate', event: 'at', event_id }));
+    expect(log.info.mock.calls).toEqual([
+      [{ message: 'queued', event: 'at', event_id }],
+      [{ message: 'duplicate', event: 'at', event_id }],
+    ]);
+  });
+
+  test('that a robot was pulled into a group is put into the inbox too', async () => {
+    const invoke = await load();
+    expect(await invoke(post(documented.join))).toEqual(
+      ok({
+        status: 'queued',
+        event: 'join-group-for-invite',
+        event_id: expect.stringMatching(/^[\da-f]{32}-0000000001$/),
+      }),
+    );
+    expect(await membershipOf(documented.join)).toHaveProperty('joined_at');
+  });
+
+  test('is queued as the list of routed events has it', async () => {
+    const invoke = await load({ ROUTED_EVENTS: 'session-open' });
+    expect(await invoke(post(documented.open))).toMatchObject({ body: { status: 'queued' } });
+    expect(await invoke(post(documented.join))).toEqual(
+      ok({ status: 'recorded', event: 'join-group-for-invite' }),
+    );
+  });
+
+  test('of a name that is not known is ignored, and counted', async () => {
+    const invoke = await load();
+    const before = await countRows();
+    const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+    const answer = await invoke(post({ event: 'robot-left', version: 'v1', data: { x: 1 } }));
+    const [[line]] = write.mock.calls as [[string]];
+    write.mockRestore();
+    expect(answer).toEqual(ok({ status: 'ignored', event: 'robot-left' }));
+    expect(JSON.parse(line)).toMatchObject({ UnknownEvents: 1 });
+    expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/robot-left/);
+    expect(await countRows()).toBe(before);
+  });
+
+  test('of an app that is not on the list is refused, and without a list every app is', async () => {
+    const refusal = problem(403, 'Forbidden', 'The app is not on the list of this service.');
+    const before = await countRows();
+    for (const VVCHAT_APP_IDS of ['qiyunxin', '']) {
+      const invoke = await load({ VVCHAT_APP_IDS });
+      expect(await invoke()).toEqual(refusal);
+    }
+    expect(await countRows()).toBe(before);
+  });
+});
+
+describe('the token', () => {
+  test.each([
+    ['missing', { rawQueryString: '', queryStringParameters: undefined }],
+    ['empty', { rawQueryString: 'token=' }],
+    ['wrong', { rawQueryString: 'token=Local' }],
+    ['the hash itself', { rawQueryString: `token=${HASHES.local}` }],
+    ['repeated', { rawQueryString: 'token=local&token=local' }],
+    ['repeated, once encoded', { rawQueryString: 'token=local&%74oken=wrong' }],
+    ['missing, without any query', { rawQueryString: undefined, queryStringParameters: undefined }],
+    [
+      'wrong, without a raw query',
+      { rawQueryString: undefined, queryStringParameters: { token: 'local,local' } },
+    ],
+  ])('is looked at before anything else: %s', async (_, query) => {
+    const invoke = await load();
+    for (const body of ['{', 'x'.repeat(100_000), JSON.stringify(documented.at)]) {
+      expect(await invoke({ ...query, body })).toEqual(UNAUTHORIZED);
+    }
+  });
+
+  test('may be encoded, and read from the parsed query where there is no raw one', async () => {
+    const invoke = await load();
+    for (const query of [
+      { rawQueryString: 'a=b&token=%6Cocal' },
+      { rawQueryString: undefined, queryStringParameters: { token: 'local' } },
+    ]) {
+      expect(await invoke({ ...query, ...post(documented.open) })).toMatchObject({ status: 200 });
+    }
+  });
+
+  test('may be one of two while it is changed', async () => {
+    const invoke = await load({ WEBHOOK_TOKEN_SHA256: `${HASHES.local},${HASHES.next}` });
+    for (const token of ['local', 'next']) {
+      const query = { rawQueryString: `token=${token}`, ...post(documented.open) };
+      expect(await invoke(query)).toMatchObject({ status: 200 });
+    }
+    expect(await invoke({ rawQueryString: 'token=other' })).toEqual(UNAUTHORIZED);
+  });
+
+  test.each([
+    [{ WEBHOOK_TOKEN_SHA256: undefined }, 'WEBHOOK_TOKEN_SHA256 is missing.'],
+    [{ WEBHOOK_TOKEN_SHA256: '' }, 'WEBHOOK_TOKEN_SHA256 is missing.'],
+    [
+      { WEBHOOK_TOKEN_SHA256: 'local' },
+      'WEBHOOK_TOKEN_SHA256 must be one or two SHA-256 hashes of 64 hex digits, separated by a comma.',
+    ],
+    [{ INBOX_TABLE: undefined }, 'INBOX_TABLE is missing.'],
+  ])('lets nobody in with the configuration %j, and one line says why', async (env, detail) => {
+    const invoke = await load(env);
+    for (const token of ['local', '', 'undefined']) {
+      expect(await invoke({ rawQueryString: `token=${token}` })).toEqual(UNAUTHORIZED);
+    }
+    expect(log.error).toHaveBeenCalledExactlyOnceWith(
+      expect.objectContaining({
+        message: 'every event is refused until this is mended',
+        error: 'ConfigError',
+        detail,
+      }),
+    );
+  });
+});
+
+describe('the body', () => {
+  const base64 = (text: string | Buffer) => ({
+    body: Buffer.from(text as string).toString('base64'),
+    isBase64Encoded: true,
+  });
+
+  test('may be base64', async () => {
+    const invoke = await load();
+    const event = saying('base64 您好');
+    expect(await invoke(base64(JSON.stringify(event)))).toMatchObject({
+      body: { status: 'queued' },
+    });
+    expect(await invoke(post(event))).toMatchObject({ body: { status: 'duplicate' } });
+  });
+
+  test('may begin with a byte order mark', async () => {
+    const invoke = await load();
+    expect(await invoke(base64(`\ufeff${JSON.stringify(documented.open)}`))).toMatchObject({
+      status: 200,
+    });
+  });
+
+  test('has at most 64 KiB, as bytes', async () => {
+    const invoke = await load();
+    const whole = (bytes: number, filling: string) => {
+      const frame = Buffer.byteLength(JSON.stringify(saying('')));
+      const text = filling.repeat((bytes - frame) / Buffer.byteLength(filling));
+      const rest = bytes - frame - Buffer.byteLength(text);
+      return JSON.stringify(saying(text + 'x'.repeat(rest)));
+    };
+    const tooLarge = problem(413, 'Content Too Large', 'An event has at most 65536 bytes.');
+    for (const filling of ['x', '您']) {
+      expect(await invoke({ body: whole(65_536, filling) })).toMatchObject({ status: 200 });
+      expect(await invoke({ body: whole(65_537, filling) })).toEqual(tooLarge);
+      expect(await invoke(base64(whole(65_537, filling)))).toEqual(tooLarge);
+    }
+  });
+
+  test.each([
+    ['nothing', { body: undefined }],
+    ['an empty string', { body: '' }],
+    ['half of it', { body: '{"event":"at"' }],
+    ['no base64', { body: 'ä{}', isBase64Encoded: true }],
+    ['nothing in base64', { body: undefined, isBase64Encoded: true }],
+    ['no UTF-8', base64(Buffer.from([0x22, 0xff, 0x22]))],
+  ])('is refused when it is %s', async (_, body) => {
+    const invoke = await load();
+    const before = await countRows();
+    expect(await invoke(body)).toEqual(malformed(['', 'must be JSON in UTF-8']));
+    expect(await countRows()).toBe(before);
+  });
+
+  test('is refused with pointers to all that is wrong, and nothing of it is repeated', async () => {
+    const invoke = await load();
+    const event = structuredClone(documented.at);
+    Object.assign(event.data, {
+      robot: { app_id: 5, open_id: 'secret\u0007' },
+      session: { session_open_id: 'secret', session_type: 'secret' },
+    });
+    const answer = await invoke(post(event));
+    expect(answer).toEqual(
+      malformed(
+        ['/data/robot/app_id', 'must be a string'],
+        ['/data/robot/open_id', 'must not have control characters'],
+        ['/data/robot/robot_no', 'is missing'],
+        ['/data/session/session_type', 'must be "1" (one-to-one chat) or "2" (group)'],
+      ),
+    );
+    expect(JSON.stringify(answer)).not.toMatch(/secret/);
+  });
+
+  test('of another version is refused', async () => {
+    const invoke = await load();
+    expect(await invoke(post({ ...documented.at, version: 'v2' }))).toEqual(
+      malformed(['/version', 'must be "v1"']),
+    );
+  });
+});
+
+test('payload format 1.0 is understood as well', async () => {
+  const invoke = async (token: string[] | null) => {
+    const request = {
+      ...sample('session-open'),
+      version: '1.0',
+      rawQueryString: undefined,
+      multiValueQueryStringParameters: token && { token },
+      queryStringParameters: token && { token: token.at(-1) },
+    };
+    return (await load())(request);
+  };
+  expect(await invoke(['local'])).toEqual(ok({ status: 'recorded', event: 'session-open' }));
+  expect(await invoke(['local', 'local'])).toEqual(UNAUTHORIZED);
+  expect(await invoke(['wrong', 'local'])).toEqual(UNAUTHORIZED);
+  expect(await invoke(null)).toEqual(UNAUTHORIZED);
+});
+
+describe('a DynamoDB that fails', () => {
+  const unavailable = problem(
+    503,
+    'Service Unavailable',
+    'The event could not be recorded; please send it again.',
+    {},
+    { 'Retry-After': '1' },
+  );
+
+  /** In front of the engine: fails calls of the given operations for as long as it is told to. */
+  async function startProxy(operations: string[]) {
+    const state = { failing: true };
+    const server = createServer(async (request, answer) => {
+      const body = Buffer.concat(await Array.fromAsync(request));
+      const operation = `${request.headers['x-amz-target']}`.split('.')[1] as string;
+      if (state.failing && operations.includes(operation)) {
+        answer.writeHead(500, { 'Content-Type': 'application/x-amz-json-1.0' });
+        answer.end('{"__type":"InternalServerError","message":"secret"}');
+        return;
+      }
+      const { host: _, connection: __, ...headers } = request.headers;
+      const passed = await fetch(engine.endpoint, {
+        method: 'POST',
+        headers: headers as Record<string, string>,
+        body,
+      });
+      answer.writeHead(passed.status, { 'Content-Type': 'application/x-amz-json-1.0' });
+      answer.end(Buffer.from(await passed.arrayBuffer()));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return { url, state, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+  }
+
+  test.each([['UpdateItem'], ['Query'], ['PutItem']])(
+    'in %s makes it 503, and a second delivery mends it',
+    async (operation) => {
+      await using proxy = await startProxy([operation]);
+      const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+      const event = saying(`while ${operation} fails`);
+      event.data.session.session_open_id = `group-${operation}`;
+      expect(await invoke(post(event))).toEqual(unavailable);
+      expect(log.error).toHaveBeenCalledExactlyOnceWith(
+        expect.objectContaining({ message: 'not recorded', error: 'InternalServerError' }),
+      );
+      expect(JSON.stringify(log.error.mock.calls)).not.toMatch(/secret/);
+      proxy.state.failing = false;
+      expect(await invoke(post(event))).toMatchObject({ status: 200, body: { status: 'queued' } });
+      expect(await membershipOf(event)).toBeDefined();
+    },
+  );
+
+  test('in a record of a membership alone is 503 too', async () => {
+    await using proxy = await startProxy(['UpdateItem']);
+    const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+    expect(await invoke(post(documented.open))).toEqual(unavailable);
+  });
+
+  test('for too long is ended before the function is', async () => {
+    const server = createServer((request) => request.resume()).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    vi.resetModules();
+    await load({ AWS_ENDPOINT_URL: url });
+    const { handler } = await import('./webhook.ts');
+    const answer = await handler(sample('at'), {
+      getRemainingTimeInMillis: () => 1_100,
+    } as Context);
+    expect(readable(answer)).toEqual(unavailable);
+    server.closeAllConnections();
+    await server[Symbol.asyncDispose]();
+  });
+});
