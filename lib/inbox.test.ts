@@ -319,6 +319,15 @@ describe('renew', () => {
     expect(await whole(item)).toMatchObject({ attempts: 1, next_attempt_at: later(120_000) });
   });
 
+  test('that reaches the table late does not move the lease again', async () => {
+    const hold = inbox.seen(await pending());
+    clock.advance(1_000);
+    const renewed = await inbox.renew(table, hold, 100_000);
+    clock.advance(1_000);
+    await expect(inbox.renew(table, hold, 100_000)).rejects.toThrow(inbox.LostHoldError);
+    expect(await whole(hold.item)).toEqual(renewed.item);
+  });
+
   test('is lost to a claim', async () => {
     const item = await pending();
     clock.advance(120_000);

@@ -7,10 +7,14 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Ports, SERVERS, type ServerName } from './ports.ts';
+import type { Reload } from './reload.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SERVERLESS = createRequire(import.meta.url).resolve('serverless/bin/serverless.js');
 const READY_MS = 60_000;
+
+/** How long a worker goes on after a save that replaces it. */
+export const GRACE_MS = 2_000;
 
 /** API Gateway and Lambda: serverless-offline, in a process of its own. */
 export interface Offline {
@@ -18,7 +22,8 @@ export interface Offline {
   readonly answers: (webhookUrl: string) => Promise<void>;
   /** Rejects when the process ends by itself. */
   readonly broken: Promise<never>;
-  readonly onReload: (listener: () => void) => void;
+  /** Tells, after every save, when the last worker of the old code has ended, or that the new does not build. */
+  readonly onReload: (listener: (isBroken: boolean) => void) => void;
   readonly stop: () => Promise<void>;
 }
 
@@ -64,7 +69,12 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
   return {
     answers: (webhookUrl) => untilAnswered(webhookUrl),
     broken,
-    onReload: (listener) => child.on('message', (message) => message === 'reloaded' && listener()),
+    onReload: (listener) => {
+      child.on('message', async (told: Reload) => {
+        if (told === 'reloading') await sleep(GRACE_MS + 100, undefined, { ref: false });
+        listener(told === 'broken');
+      });
+    },
     stop: async () => {
       await end(child);
       await rm(`${ROOT}/${workFolder}`, { recursive: true, force: true });

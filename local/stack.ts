@@ -87,7 +87,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       invoke: invokeReply(url('lambda')),
     });
     cleanUp.defer(stream.stop);
-    offline.onReload(stream.restart);
+    offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart()));
     return { client, url, broken: offline.broken, stop: () => cleanUp.disposeAsync() };
   } catch (error) {
     await cleanUp.disposeAsync();

@@ -40,8 +40,6 @@ export default class StageGuard {
       },
       'before:package:initialize': check,
       'before:offline:start:init': check,
-      // The workers were ended: who waits for an answer of theirs waits in vain.
-      'after:offline:functionsUpdated:cleanup': () => process.send?.('reloaded'),
     };
   }
 }

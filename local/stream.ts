@@ -5,7 +5,9 @@ import type { DynamoDBRecord } from 'aws-lambda';
 type Keys = NonNullable<NonNullable<DynamoDBRecord['dynamodb']>['Keys']>;
 
 export interface Stream {
-  /** Hands over again, at once, what is in flight: its answer will not come. */
+  /** Hands nothing over for now. */
+  readonly pause: () => void;
+  /** Goes on, with what was in flight first: its answer will not come. */
   readonly restart: () => void;
   readonly stop: () => Promise<void>;
 }
@@ -31,13 +33,15 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
   const handed = new Set<string>();
   let flights = new AbortController();
   let inFlight = 0;
+  let isPaused = false;
 
   const handOver = async (batch: readonly Keys[]) => {
     inFlight++;
+    const { signal } = flights;
     try {
-      await invoke(batch.map(recordOf), AbortSignal.any([flights.signal, end.signal]));
+      await invoke(batch.map(recordOf), AbortSignal.any([signal, end.signal]));
     } catch {
-      await sleep(flights.signal.aborted ? 0 : RETRY_MS);
+      await sleep(signal.aborted ? 0 : RETRY_MS);
       for (const keys of batch) handed.delete(JSON.stringify(keys));
     } finally {
       inFlight--;
@@ -45,6 +49,7 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
   };
 
   const poll = async () => {
+    if (isPaused) return;
     const pending = await pendingKeys(client, table);
     const present = new Set(pending.map((keys) => JSON.stringify(keys)));
     for (const id of handed) if (!present.has(id)) handed.delete(id);
@@ -66,7 +71,11 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
 
   const played = play();
   return {
+    pause: () => {
+      isPaused = true;
+    },
     restart: () => {
+      isPaused = false;
       flights.abort();
       flights = new AbortController();
     },

@@ -1,0 +1,124 @@
+import type { DynamoDBRecord } from 'aws-lambda';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { Table } from '../lib/dynamodb.ts';
+import type { Event } from '../lib/event.ts';
+import * as inbox from '../lib/inbox.ts';
+import { saying } from '../test/documented.ts';
+import { type Engine, startEngine } from '../test/engine.ts';
+import { until } from '../test/project.ts';
+import { playStream, type StreamOptions } from './stream.ts';
+
+let engine: Engine;
+let table: Table;
+
+beforeAll(async () => {
+  engine = await startEngine();
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+beforeEach(() => {
+  table = engine.table('inbox');
+});
+
+const put = async (event: Event = saying(`${Math.random()}`)) => {
+  const { event_id } = await inbox.put(table, event, undefined, 5);
+  return { session_open_id: event.data.session.session_open_id, event_id };
+};
+
+const settle = async (key: inbox.Key) => {
+  const item = (await inbox.read(table, key)) as inbox.Item;
+  await inbox.ignore(table, inbox.seen(item), 30);
+};
+
+const play = (invoke: StreamOptions['invoke']) => {
+  const stream = playStream({ client: engine.client, table: table.name, invoke });
+  return { ...stream, [Symbol.asyncDispose]: stream.stop };
+};
+
+const idOf = ({ dynamodb }: DynamoDBRecord) => dynamodb?.Keys?.event_id?.S;
+
+test('a new row is handed over once, as an insert', async () => {
+  const seen: DynamoDBRecord[] = [];
+  await using _ = play(async (records) => void seen.push(...records));
+  const key = await put();
+  await until(async () => seen.length > 0, 1_000);
+  expect(seen).toEqual([
+    {
+      eventID: expect.stringMatching(/^[\da-f]{32}$/),
+      eventName: 'INSERT',
+      eventVersion: '1.1',
+      eventSource: 'aws:dynamodb',
+      awsRegion: 'us-east-1',
+      dynamodb: {
+        ApproximateCreationDateTime: expect.any(Number),
+        Keys: { session_open_id: { S: key.session_open_id }, event_id: { S: key.event_id } },
+        SequenceNumber: expect.stringMatching(/^\d{21}$/),
+        SizeBytes: expect.any(Number),
+        StreamViewType: 'KEYS_ONLY',
+      },
+    },
+  ]);
+  const other = await put();
+  await until(async () => seen.length > 1, 1_000);
+  expect(seen.map(idOf)).toEqual([key.event_id, other.event_id]);
+  await settle(key);
+  await settle(other);
+});
+
+test('rows come in batches of at most ten', async () => {
+  const keys = await Promise.all(Array.from({ length: 25 }, () => put()));
+  const sizes: number[] = [];
+  await using _ = play(async (records) => void sizes.push(records.length));
+  await until(async () => sizes.length === 3);
+  expect(sizes).toEqual([10, 10, 5]);
+  await Promise.all(keys.map(settle));
+});
+
+test('a batch that is rejected comes again, until it is taken', async () => {
+  const key = await put();
+  const calls: number[] = [];
+  await using _ = play(async () => {
+    calls.push(performance.now());
+    if (calls.length < 3) throw new Error('not yet');
+  });
+  await until(async () => calls.length === 3);
+  const [first = 0, second = 0, third = 0] = calls;
+  for (const pause of [second - first, third - second]) expect(pause).toBeGreaterThan(990);
+  await settle(key);
+});
+
+test('what is in flight is handed over again when its worker has ended', async () => {
+  const key = await put();
+  const signals: AbortSignal[] = [];
+  await using stream = play(async (_, signal) => {
+    signals.push(signal);
+    if (signals.length > 1) return;
+    await new Promise((_resolve, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason)),
+    );
+  });
+  await until(async () => signals.length === 1);
+  stream.restart();
+  await until(async () => signals.length === 2, 1_000);
+  await settle(key);
+});
+
+test('nothing is handed over during a pause', async () => {
+  const seen: DynamoDBRecord[] = [];
+  await using stream = play(async (records) => void seen.push(...records));
+  stream.pause();
+  const key = await put();
+  await expect(until(async () => seen.length > 0, 500)).rejects.toThrow('in vain');
+  stream.restart();
+  await until(async () => seen.length > 0, 1_000);
+  await settle(key);
+});
+
+test('a failed row is not handed over', async () => {
+  const item = (await inbox.read(table, await put())) as inbox.Item;
+  await inbox.fail(table, inbox.seen(item), 'x', 30);
+  const key = await put();
+  const seen: DynamoDBRecord[] = [];
+  await using _ = play(async (records) => void seen.push(...records));
+  await until(async () => seen.length > 0);
+  expect(seen.map(idOf)).toEqual([key.event_id]);
+});
