@@ -12,7 +12,8 @@ export const handler = async (
   context: Context,
 ): Promise<Summary> => {
   const deadline = Date.now() + context.getRemainingTimeInMillis();
-  const outcomes = Records.map((record) => deliverNew({ ...delivery, deadline }, keyOf(record)));
+  const keys = Records.map(keyOf);
+  const outcomes = keys.map((key) => deliverNew({ ...delivery, deadline }, key));
   return summaryOf(await Promise.all(outcomes));
 };
 
