@@ -24,6 +24,6 @@ test('npm run demo fails when an answer is missing', async () => {
   const run = project.start(['npm', 'run', 'demo']);
   expect(await run.ends()).toBe(1);
   expect(run.output()).toContain(
-    'Waited 20 s in vain until every event that the robot answers is replied to.',
+    'The robot has no answer to at in 8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2: ignored.',
   );
 });

@@ -37,6 +37,7 @@ async function demo(): Promise<void> {
 
     await until('every event that the robot answers is replied to', async () => {
       const rows = await scan(stack, 'inbox');
+      for (const row of rows) checkAnswer(row);
       return rows.length === 2 && rows.every(({ status }) => status === 'replied');
     });
     console.log('\nWhat the robots had VVChat do:\n');
@@ -81,6 +82,13 @@ async function until<T>(what: string, look: () => Promise<T | false>): Promise<T
     if (seen) return seen;
   }
   throw new Error(`Waited ${PATIENCE_MS / 1_000} s in vain until ${what}.`);
+}
+
+/** @throws when a row will never be replied to */
+function checkAnswer({ event, session_open_id, status, last_error }: Row): void {
+  if (status !== 'ignored' && status !== 'failed') return;
+  const why = last_error ? ` (${last_error})` : '';
+  throw new Error(`The robot has no answer to ${event} in ${session_open_id}: ${status}${why}.`);
 }
 
 const isOf = (row: Row, { robot, session }: Event['data']) =>

@@ -28,7 +28,9 @@ Server.prototype.emit = function guarded(event: string | symbol, ...args: unknow
 
 function refuse(answer: ServerResponse | Duplex): void {
   if (!(answer instanceof ServerResponse)) {
-    answer.destroy();
+    // It may be gone already.
+    answer.on('error', () => {});
+    answer.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
     return;
   }
   answer.writeHead(403, { 'Content-Type': 'text/plain' });

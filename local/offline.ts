@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isNoise } from './noise.ts';
 import { type Ports, SERVERS, type ServerName } from './ports.ts';
 import type { Reload } from './reload.ts';
 
@@ -16,13 +17,18 @@ const READY_MS = 60_000;
 /** How long a worker goes on after a save that replaces it. */
 export const GRACE_MS = 2_000;
 
+/** The process has ended by itself; the message has what it printed last. */
+export class OfflineError extends Error {
+  override readonly name = 'OfflineError';
+}
+
 /** API Gateway and Lambda: serverless-offline, in a process of its own. */
 export interface Offline {
   /** Settles once the webhook has answered. */
   readonly answers: (webhookUrl: string) => Promise<void>;
   /** Rejects when the process ends by itself. */
   readonly broken: Promise<never>;
-  /** Tells, after every save, when the last worker of the old code has ended, or that the new does not build. */
+  /** Tells of every save: new calls go to the new code from now on, or it does not build. */
   readonly onReload: (listener: (isBroken: boolean) => void) => void;
   readonly stop: () => Promise<void>;
 }
@@ -34,6 +40,8 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
   const child = spawn(
     process.execPath,
     [
+      // Unlike NODE_OPTIONS, this is for the workers too.
+      `--import=${preload}`,
       SERVERLESS,
       ...['offline', 'start'],
       ...['--httpPort', `${ports.http}`, '--lambdaPort', `${ports.lambda}`],
@@ -43,10 +51,9 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: {
-        ...process.env,
+        ...withoutAws(process.env),
         ...portVariables(ports),
         ESBUILD_WORK_FOLDER: workFolder,
-        NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${preload}`,
         SLS_NOTIFICATIONS_MODE: 'off',
         SLS_TELEMETRY_DISABLED: '1',
       },
@@ -55,25 +62,25 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
   const lines: string[] = [];
   for (const output of [child.stdout, child.stderr]) {
     createInterface({ input: output as Readable }).on('line', (line) => {
+      if (isNoise(line)) return;
       lines.push(line);
       onLine(line);
     });
   }
+  const over = new AbortController();
   const broken = once(child, 'exit').then(([code, signal]) => {
+    over.abort();
     const last = lines.slice(-15).join('\n');
-    throw new Error(
-      `serverless-offline ended by itself (${signal ?? `exit code ${code}`}):\n${last}`,
+    throw new OfflineError(
+      `API Gateway and Lambda (serverless-offline) ended by themselves, ${signal ?? `exit code ${code}`}:\n${last}`,
     );
   });
   broken.catch(() => {});
   return {
-    answers: (webhookUrl) => untilAnswered(webhookUrl),
+    answers: (webhookUrl) => Promise.race([untilAnswered(webhookUrl, over.signal), broken]),
     broken,
     onReload: (listener) => {
-      child.on('message', async (told: Reload) => {
-        if (told === 'reloading') await sleep(GRACE_MS + 100, undefined, { ref: false });
-        listener(told === 'broken');
-      });
+      child.on('message', (told: Reload) => listener(told === 'broken'));
     },
     stop: async () => {
       await end(child);
@@ -81,6 +88,10 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
     },
   };
 }
+
+/** The functions get what AWS_… there is, and somebody's own profile or endpoint is nothing to them. */
+const withoutAws = (env: NodeJS.ProcessEnv) =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('AWS_')));
 
 const portVariables = (ports: Ports) =>
   Object.fromEntries(
@@ -90,8 +101,8 @@ const portVariables = (ports: Ports) =>
     ]),
   );
 
-async function untilAnswered(url: string): Promise<void> {
-  for (const end = Date.now() + READY_MS; ; await sleep(100)) {
+async function untilAnswered(url: string, signal: AbortSignal): Promise<void> {
+  for (const end = Date.now() + READY_MS; ; await sleep(100, undefined, { signal })) {
     const answer = await fetch(url, { method: 'POST' }).catch(() => undefined);
     if (answer?.status === 401) return;
     if (Date.now() > end)

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { checkPorts, configuredPorts, freePorts, PortError } from './ports.ts';
 
@@ -28,9 +28,30 @@ test('two servers cannot share a port', () => {
 test('a port that is taken is named', async () => {
   const ports = await freePorts();
   await checkPorts(ports);
-  await using server = createServer().listen(ports.lambda, '127.0.0.1');
-  await once(server, 'listening');
+  await using _ = await listening(ports.lambda);
   await expect(checkPorts(ports)).rejects.toThrow(
-    `Port ${ports.lambda} is taken, which Lambda needs. End what listens there, or choose another: LOCAL_LAMBDA_PORT=`,
+    `Port ${ports.lambda} is taken, which Lambda needs.\nEnd what listens there, or choose another: LOCAL_LAMBDA_PORT=`,
   );
 });
+
+test('ports that are taken are named together, with others that can be', async () => {
+  const ports = await freePorts();
+  const high = await listening(65_535).catch(() => listening(65_534));
+  const other = await listening(ports.vvchat);
+  const taken = (high.address() as AddressInfo).port;
+  const { message } = await checkPorts({ ...ports, http: taken }).catch((error) => error);
+  await Promise.all([high, other].map((server) => server[Symbol.asyncDispose]()));
+  expect(message.split('\n')).toEqual([
+    `Port ${ports.vvchat} is taken, which VVChat (simulated) needs.`,
+    `Port ${taken} is taken, which API Gateway needs.`,
+    expect.stringMatching(
+      new RegExp(`: LOCAL_VVCHAT_PORT=\\d+ LOCAL_HTTP_PORT=${taken - 10_000} npm start$`),
+    ),
+  ]);
+});
+
+async function listening(port: number) {
+  const server = createServer().listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}

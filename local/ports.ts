@@ -53,19 +53,25 @@ export async function freePorts(): Promise<Ports> {
   return mapServers((name) => ports[NAMES.indexOf(name)] as number);
 }
 
-/** @throws {PortError} naming the first port that is taken, and how to choose another */
+/** @throws {PortError} naming every port that is taken, and how to choose others */
 export async function checkPorts(ports: Ports): Promise<void> {
+  const faults: string[] = [];
+  const settings: string[] = [];
   for (const name of NAMES) {
     const { title, variable } = SERVERS[name];
-    const probe = await listen(ports[name]).catch((cause) => {
-      throw new PortError(
-        `Port ${ports[name]} is taken, which ${title} needs. ` +
-          `End what listens there, or choose another: ${variable}=${ports[name] + 10_000} npm start`,
-        { cause },
-      );
-    });
-    await probe[Symbol.asyncDispose]();
+    const port = ports[name];
+    try {
+      await (await listen(port))[Symbol.asyncDispose]();
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const fault = code === 'EADDRINUSE' ? 'is taken' : `cannot be had (${code})`;
+      faults.push(`Port ${port} ${fault}, which ${title} needs.`);
+      settings.push(`${variable}=${port < 55_000 ? port + 10_000 : port - 10_000}`);
+    }
   }
+  if (faults.length === 0) return;
+  const way = `End what listens there, or choose another: ${settings.join(' ')} npm start`;
+  throw new PortError([...faults, way].join('\n'));
 }
 
 async function listen(port: number) {

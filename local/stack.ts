@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
-import { startOffline } from './offline.ts';
+import { GRACE_MS, startOffline } from './offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
 import { createTables, nameOf, STAGE } from './service.ts';
 import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
@@ -15,6 +15,8 @@ export interface StackOptions {
   readonly onReady?: (server: ServerName, url: string) => void;
   /** What the robot had VVChat do. */
   readonly onCarried?: (carried: Carried) => void;
+  /** Gives up starting. */
+  readonly signal?: AbortSignal;
   /** A line that API Gateway, Lambda or a function printed. */
   readonly onLine?: (line: string) => void;
 }
@@ -43,7 +45,7 @@ export const WEBHOOK_PATH = '/vvchat/events?token=local';
  * @throws when a part does not come up; what has come up is ended
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { ports, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
+  const { ports, signal, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
   const cleanUp = new AsyncDisposableStack();
   const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
   const client = new DynamoDBClient({
@@ -71,25 +73,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     onReady('vvchat', url('vvchat'));
   };
   const startFunctions = async () => {
-    const offline = startOffline(ports, onLine);
-    cleanUp.defer(offline.stop);
-    await Promise.race([offline.answers(`${url('http')}/vvchat/events`), offline.broken]);
+    await offline.answers(`${url('http')}/vvchat/events`);
     onReady('http', url('http'));
     onReady('lambda', url('lambda'));
-    return offline;
   };
 
+  const offline = startOffline(ports, onLine);
+  cleanUp.defer(offline.stop);
+  signal?.addEventListener('abort', offline.stop, { once: true });
+  const parts = [startFunctions(), startData(), startVVChat()];
   try {
-    const [offline] = await Promise.all([startFunctions(), startData(), startVVChat()]);
+    await Promise.all(parts);
+    signal?.removeEventListener('abort', offline.stop);
     const stream = playStream({
       client,
       table: nameOf('inbox'),
       invoke: invokeReply(url('lambda')),
     });
     cleanUp.defer(stream.stop);
-    offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart()));
+    offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart(GRACE_MS + 100)));
     return { client, url, broken: offline.broken, stop: () => cleanUp.disposeAsync() };
   } catch (error) {
+    await offline.stop();
+    await Promise.allSettled(parts);
     await cleanUp.disposeAsync();
     throw error;
   }

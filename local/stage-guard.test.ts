@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { copyProject, type Project } from '../test/project.ts';
-import { faultOf, routingFault } from './stage-guard.ts';
+import StageGuard, { faultOf, routingFault } from './stage-guard.ts';
 
 const SETTINGS = {
   VVCHAT_API_URL: 'https://vvchat.example',
@@ -22,19 +22,42 @@ const serverless = async (command: string, env = {}) => {
   return { code: await run.ends(), output: run.output() };
 };
 
-test.each(['deploy', 'remove', 'deploy function -f webhook', 'deploy --stage local'])(
+test.concurrent.each(['deploy', 'remove'])(
   'stage local stays on this machine: %s',
   async (command) => {
     const { code, output } = await serverless(command, SETTINGS);
     expect(code).toBe(1);
-    const [words] = command.split(/ -/);
     expect(output).toContain(
-      `Stage local is for this machine. Type: npx serverless ${words} --stage dev`,
+      `Stage local is for this machine. Type: npx serverless ${command} --stage dev`,
     );
   },
 );
 
-describe('another stage', () => {
+test.each([
+  ['local', 'deploy function', true],
+  ['local', 'deploy list', true],
+  ['local', 'rollback', true],
+  ['local', 'package', false],
+  ['local', 'invoke local', false],
+  ['local', 'offline start', false],
+  ['dev', 'deploy', false],
+  ['dev', 'remove', false],
+])('in stage %s, that %s is refused: %s', (stage, command, isRefused) => {
+  const environment = {};
+  const { hooks } = new StageGuard({
+    processedInput: { commands: command.split(' ') },
+    service: {
+      provider: { stage, environment },
+      functions: { webhook: { environment }, reply: { environment }, retry: { environment } },
+    },
+    classes: { Error },
+  });
+  const start = () => hooks.initialize?.();
+  if (isRefused) expect(start).toThrow(`Type: npx serverless ${command} --stage dev`);
+  else expect(start).not.toThrow();
+});
+
+describe.concurrent('another stage', () => {
   test('is not packaged without its settings, which are named', async () => {
     const { code, output } = await serverless('package --stage dev');
     expect(code).toBe(1);

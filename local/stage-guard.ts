@@ -15,7 +15,7 @@ interface Serverless {
   readonly classes: { readonly Error: new (message: string) => Error };
 }
 
-const THIS_MACHINE_ONLY = ['deploy', 'remove', 'rollback', 'info', 'logs', 'metrics'];
+const FOR_AWS = ['deploy', 'remove', 'rollback', 'info', 'logs', 'metrics'];
 
 /** Keeps stage `local` on this machine, and lets nothing be packaged that would not work. */
 export default class StageGuard {
@@ -34,7 +34,7 @@ export default class StageGuard {
       initialize: () => {
         const command = serverless.processedInput.commands.join(' ');
         const isLocal = serverless.service.provider.stage === 'local';
-        if (isLocal && THIS_MACHINE_ONLY.some((word) => command.startsWith(word))) {
+        if (isLocal && FOR_AWS.some((word) => command.startsWith(word))) {
           stop(`Stage local is for this machine. Type: npx serverless ${command} --stage dev`);
         }
       },

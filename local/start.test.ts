@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -14,11 +15,19 @@ let running: Run;
 let client: DynamoDBClient;
 
 const url = (server: ServerName) => `http://127.0.0.1:${project.ports[server]}`;
+
+/** What a developer may have set for other work. */
+const SOMEBODYS_OWN = {
+  AWS_PROFILE: 'work',
+  AWS_REGION: 'eu-west-1',
+  AWS_ENDPOINT_URL_DYNAMODB: 'http://127.0.0.1:1',
+};
+
 const CACHE = 'node_modules/.cache/vvchat-robot';
 
 beforeAll(async () => {
   project = await copyProject();
-  running = project.start(['npm', 'start']);
+  running = project.start(['npm', 'start'], SOMEBODYS_OWN);
   await running.prints(/Ready in/);
   client = new DynamoDBClient({
     endpoint: url('dynamodb'),
@@ -119,11 +128,11 @@ describe('invoke local', () => {
     expect(Items).toHaveLength(1);
   });
 
-  test('of reply says that there is no such row', async () => {
+  test.concurrent('of reply says that there is no such row', async () => {
     expect(await invoke('reply', 'reply')).toMatch(/inbox row absent[\s\S]*"absent": 1/);
   });
 
-  test('of retry says that nothing is due', async () => {
+  test.concurrent('of retry says that nothing is due', async () => {
     expect(await invoke('retry', 'retry')).toMatch(/nothing is due/);
   });
 });
@@ -152,6 +161,17 @@ describe('a change of the robot', () => {
     expect(await until(() => answersWith('changed'))).toBe(true);
   });
 
+  test.each(['first', 'second'])(
+    'is live when an editor replaces the file, a %s time',
+    async (text) => {
+      const file = join(project.folder, 'lib/robot.ts');
+      const source = readFileSync(file, 'utf8');
+      await writeFile(`${file}~`, greeting(`() => sendText('${text}')`)(source));
+      await rename(`${file}~`, file);
+      expect(await until(() => answersWith(text))).toBe(true);
+    },
+  );
+
   test('in the middle of a reply costs nothing: the reply arrives within 5 s', async () => {
     await project.change(
       'lib/robot.ts',
@@ -177,13 +197,19 @@ describe('a change of the robot', () => {
     await project.change('lib/robot.ts', (source) =>
       source.replace('export const', 'export konst'),
     );
-    await running.prints(/lib\/robot\.ts:\d+:\d+/);
-    const posted = post(saying('while it is broken'));
+    await running.prints(/lib\/robot\.ts:\d+:\d+[^✓]*This does not build/);
+    const { status, body } = await post(saying('while it is broken'));
+    expect(status).toBe(200);
     await project.change('lib/robot.ts', (source) => source.replace('konst', 'const'));
-    const mended = Date.now();
-    const { status, body } = await posted;
-    if (status === 200) await repliedTo(body.event_id, 5_000 - (Date.now() - mended));
-    else expect(await until(() => answersWith('quick'), 5_000)).toBe(true);
+    const row = await repliedTo(body.event_id, 5_000);
+    expect(JSON.parse(`${row.commands}`)[0].params.text).toBe('quick');
+  });
+
+  test('to other events than are queued is told, with the line to change', async () => {
+    await project.change('lib/robot.ts', (source) =>
+      source.replace('} satisfies', "'session-open': () => undefined,\n} satisfies"),
+    );
+    await running.prints(/ROUTED_EVENTS: at,join-group-for-invite,session-open\n.*start again/);
   });
 
   test('that throws is shown with its place', async () => {
@@ -193,13 +219,23 @@ describe('a change of the robot', () => {
     );
     await until(async () => {
       await post(saying(`throw ${Math.random()}`));
-      return running.prints(/RangeError/, 1_000).catch(() => undefined);
+      return running.prints(/RangeError\n.*lib\/robot\.ts:\d+/, 1_000).catch(() => undefined);
     });
   });
 });
 
 describe('every server', () => {
   const SERVERS: ServerName[] = ['http', 'lambda', 'dynamodb', 'dynamodbAdmin', 'vvchat'];
+
+  const upgraded = (server: ServerName, host: string) =>
+    new Promise<string>((resolve, reject) => {
+      const socket = connect(project.ports[server], '127.0.0.1').on('error', reject);
+      socket.once('data', (text) => {
+        socket.destroy();
+        resolve(`${text}`.slice(0, 12));
+      });
+      socket.write(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n`);
+    });
 
   const statusOf = (server: ServerName, headers: Record<string, string>) =>
     new Promise<number | undefined>((resolve, reject) => {
@@ -222,6 +258,7 @@ describe('every server', () => {
     ]) {
       expect(await statusOf(server, headers), JSON.stringify(headers)).toBe(403);
     }
+    expect(await upgraded(server, 'evil.example')).toBe('HTTP/1.1 403');
     for (const headers of [
       { host },
       { host, origin: `http://${host}` },
@@ -249,9 +286,9 @@ test('a port that is taken is named, with what needs it and how to choose anothe
   const run = project.start(['npm', 'start']);
   expect(await run.ends()).toBe(1);
   const port = project.ports.dynamodb;
-  expect(run.output()).toContain(
-    `Port ${port} is taken, which DynamoDB (dynalite) needs. End what listens there, or choose another: LOCAL_DYNAMODB_PORT=`,
-  );
+  expect(run.output()).toContain(`Port ${port} is taken, which DynamoDB (dynalite) needs.\n`);
+  expect(run.output()).toContain(`or choose another: LOCAL_DYNAMODB_PORT=`);
+  expect(processesOf(run.process.pid as number).slice(1)).toEqual([]);
 });
 
 test('Ctrl-C leaves no process, no port and no folder behind', async () => {
@@ -260,23 +297,58 @@ test('Ctrl-C leaves no process, no port and no folder behind', async () => {
   interrupt(running);
   await running.ends();
   await until(async () => children.every((pid) => !isRunning(pid)));
-  for (const port of Object.values(project.ports)) {
-    await using server = createServer().listen(port, '127.0.0.1');
-    await new Promise((resolve, reject) => server.on('listening', resolve).on('error', reject));
-  }
-  const folders = existsSync(CACHE) ? readdirSync(CACHE) : [];
-  expect(folders.filter((name) => name.endsWith(`-${project.ports.http}`))).toEqual([]);
+  await expectNothingLeft();
+});
+
+test('Ctrl-C while it still starts leaves nothing behind either', async () => {
+  const run = project.start(['node', 'local/start.ts']);
+  await run.prints(/✓ DynamoDB/);
+  const children = processesOf(run.process.pid as number);
+  interrupt(run);
+  expect(await run.ends()).toBe(0);
+  expect(run.output()).not.toMatch(/Ready/);
+  await until(async () => children.every((pid) => !isRunning(pid)));
+  await expectNothingLeft();
+});
+
+test('npm start with a robot that cannot be started says why, and leaves nothing behind', async () => {
+  await using other = await copyProject();
+  await other.change('lib/robot.ts', (source) => source.replace('export const', 'export konst'));
+  const run = other.start(['npm', 'start']);
+  expect(await run.ends()).toBe(1);
+  expect(run.output()).toMatch(/lib\/robot\.ts:\d+/);
+  await expectNothingLeft(other);
+});
+
+test('npm start with a robot that answers other events than are queued says what to change', async () => {
+  await using other = await copyProject();
+  await other.change('serverless.yml', (text) => text.replace(/(ROUTED_EVENTS:) .*/, '$1 at'));
+  const run = other.start(['npm', 'start']);
+  expect(await run.ends()).toBe(1);
+  expect(run.output()).toMatch(/change the line to:\n\s+ROUTED_EVENTS: at,join-group-for-invite\n/);
+  await expectNothingLeft(other);
 });
 
 test('should npm start be killed, what it has started ends by itself', async () => {
-  const run = project.start(['node', 'local/start.ts']);
+  await using other = await copyProject();
+  const run = other.start(['node', 'local/start.ts']);
   await run.prints(/Ready in/);
   const children = processesOf(run.process.pid as number).filter((pid) => pid !== run.process.pid);
   expect(children.length).toBeGreaterThanOrEqual(1);
   run.process.kill('SIGKILL');
   await run.ends();
   await until(async () => children.every((pid) => !isRunning(pid)));
+  await expectNothingLeft(other);
 });
+
+async function expectNothingLeft({ ports } = project) {
+  for (const port of Object.values(ports)) {
+    await using server = createServer().listen(port, '127.0.0.1');
+    await new Promise((resolve, reject) => server.on('listening', resolve).on('error', reject));
+  }
+  const folders = existsSync(CACHE) ? readdirSync(CACHE) : [];
+  expect(folders.filter((name) => name.endsWith(`-${ports.http}`))).toEqual([]);
+}
 
 /** A process and all below it. Source: proc(5), /proc/pid/stat. */
 function processesOf(root: number): number[] {

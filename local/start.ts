@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { OfflineError } from './offline.ts';
 import { checkPorts, configuredPorts, PortError, SERVERS } from './ports.ts';
 import { describe } from './simulator/conversation.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
@@ -11,21 +13,25 @@ async function start(): Promise<number> {
   }
   const ports = configuredPorts(process.env);
   await checkPorts(ports);
-  const ended = signalled();
+  const signal = signalled();
   const began = performance.now();
   let isReady = false;
   console.log('Starting the robot on this machine …\n');
   const stack = await startStack({
     ports,
+    signal,
     onReady: (server, url) => console.log(`  ✓ ${SERVERS[server].title.padEnd(20)} ${url}`),
     onCarried: (carried) => console.log(describe(carried)),
-    onLine: (line) => isReady && printLine(line),
+    onLine: (line) => isReady && console.log(`    ${line}`),
+  }).catch((error) => {
+    if (!signal.aborted) throw error;
   });
+  if (!stack) return 0;
   isReady = true;
   const seconds = ((performance.now() - began) / 1_000).toFixed(1);
   console.log(`\nReady in ${seconds} s. ${whatToTry(stack)}\n`);
   try {
-    await Promise.race([ended, stack.broken]);
+    if (!signal.aborted) await Promise.race([once(signal, 'abort'), stack.broken]);
     console.log('\nEnding …');
     return 0;
   } finally {
@@ -33,11 +39,11 @@ async function start(): Promise<number> {
   }
 }
 
-const signalled = () =>
-  new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.on(signal, () => resolve());
-  });
+function signalled(): AbortSignal {
+  const end = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => end.abort());
+  return end.signal;
+}
 
 const whatToTry = ({ url }: Stack) => `Try, in another terminal:
 
@@ -47,12 +53,9 @@ const whatToTry = ({ url }: Stack) => `Try, in another terminal:
 What the robot says appears here. Change lib/robot.ts and save: the next message is answered by it.
 The tables: ${url('dynamodbAdmin')}. Ctrl-C ends all of this.`;
 
-/** The functions' own lines; what serverless-offline tells of every invocation is noise. */
-function printLine(line: string): void {
-  if (line.trim() !== '' && !/^\(λ: \w+\) RequestId/.test(line)) console.log(`    ${line}`);
-}
-
 process.exitCode = await start().catch((error: unknown) => {
-  console.error(error instanceof PortError ? error.message : error);
+  console.error(
+    error instanceof PortError || error instanceof OfflineError ? error.message : error,
+  );
   return 1;
 });

@@ -40,7 +40,9 @@ test('a new row is handed over once, as an insert', async () => {
   const seen: DynamoDBRecord[] = [];
   await using _ = play(async (records) => void seen.push(...records));
   const key = await put();
+  const began = performance.now();
   await until(async () => seen.length > 0, 1_000);
+  expect(performance.now() - began).toBeLessThan(500);
   expect(seen).toEqual([
     {
       eventID: expect.stringMatching(/^[\da-f]{32}$/),
@@ -100,6 +102,25 @@ test('what is in flight is handed over again when its worker has ended', async (
   stream.restart();
   await until(async () => signals.length === 2, 1_000);
   await settle(key);
+});
+
+test('what a new worker has is not handed over again when the old one ends', async () => {
+  const old = await put();
+  const seen: string[] = [];
+  await using stream = play(async ([record], signal) => {
+    seen.push(idOf(record as DynamoDBRecord) as string);
+    if (seen.length === 3) return;
+    await new Promise((_resolve, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason)),
+    );
+  });
+  await until(async () => seen.length === 1);
+  stream.restart(500);
+  const young = await put();
+  await until(async () => seen.length === 3);
+  expect(seen).toEqual([old.event_id, young.event_id, old.event_id]);
+  await settle(old);
+  await settle(young);
 });
 
 test('nothing is handed over during a pause', async () => {

@@ -7,8 +7,8 @@ type Keys = NonNullable<NonNullable<DynamoDBRecord['dynamodb']>['Keys']>;
 export interface Stream {
   /** Hands nothing over for now. */
   readonly pause: () => void;
-  /** Goes on, with what was in flight first: its answer will not come. */
-  readonly restart: () => void;
+  /** Goes on. What is in flight and not taken within the grace is handed over again: its worker has ended. */
+  readonly restart: (graceMs?: number) => void;
   readonly stop: () => Promise<void>;
 }
 
@@ -74,10 +74,11 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
     pause: () => {
       isPaused = true;
     },
-    restart: () => {
+    restart: (graceMs = 0) => {
       isPaused = false;
-      flights.abort();
+      const old = flights;
       flights = new AbortController();
+      setTimeout(() => old.abort(), graceMs).unref();
     },
     stop: async () => {
       end.abort();

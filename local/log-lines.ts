@@ -1,0 +1,26 @@
+/** Makes a function's log entries lines for a terminal; on AWS they are JSON. */
+export function printLogLines(target: Pick<Console, 'info' | 'warn' | 'error'> = console): void {
+  for (const level of ['info', 'warn', 'error'] as const) {
+    const print = target[level].bind(target);
+    target[level] = (...args: unknown[]) =>
+      args.length === 1 && isEntry(args[0]) ? print(lineOf(args[0])) : print(...args);
+  }
+}
+
+interface Entry {
+  readonly message: string;
+  readonly at?: readonly string[];
+}
+
+const isEntry = (it: unknown): it is Entry =>
+  typeof it === 'object' &&
+  it !== null &&
+  Object.getPrototypeOf(it) === Object.prototype &&
+  'message' in it &&
+  typeof it.message === 'string';
+
+function lineOf({ message, at = [], ...fields }: Entry): string {
+  const details = Object.entries(fields).map(([name, value]) => `${name}=${value}`);
+  const places = at.filter((place) => !/node:|node_modules/.test(place));
+  return [`${message}  ${details.join(' ')}`.trimEnd(), ...places].join('\n  ');
+}
