@@ -66,6 +66,7 @@ describe('a token', () => {
     { token: 't', expire_in: 0 },
     { token: 't', expire_in: '7200' },
     { token: 5, expire_in: 7200 },
+    { token: 't', expire_in: 1e300 },
   ])('is none in the answer %j', async (body) => {
     vvchat.fault('token', answering(200, body));
     expect(await faultOf(api.fetchToken('test', '123456'))).toMatchObject({
@@ -89,7 +90,6 @@ describe('an answer', () => {
     [500, 'busy'],
     [503, 'busy'],
     [302, 'busy'],
-    [204, 'busy'],
     [400, 'refused'],
     [401, 'refused'],
     [404, 'refused'],
@@ -101,6 +101,46 @@ describe('an answer', () => {
       detail: undefined,
       retryAfterMs: undefined,
     });
+  });
+
+  test.each([200, 201, 202, 204])(
+    'of %i is success, whatever becomes of its body',
+    async (status) => {
+      vvchat.fault('send', answering(status, ''));
+      await send();
+      vvchat.fault('send', (request, answer) => {
+        request.resume();
+        answer.writeHead(status).flushHeaders();
+      });
+      await send();
+      vvchat.fault('send', (request, answer) => {
+        request.resume();
+        answer.writeHead(status, { 'Transfer-Encoding': 'chunked' }).flushHeaders();
+        answer.socket?.end('this is no chunk\r\n');
+      });
+      await send();
+    },
+  );
+
+  test('whose body never ends counts by its status', async () => {
+    for (const status of [400, 429]) {
+      vvchat.fault('send', (request, answer) => {
+        request.resume();
+        answer.writeHead(status, { 'Retry-After': '7' }).write('{');
+      });
+    }
+    const [refused, busy] = await Promise.all([faultOf(send()), faultOf(send())]);
+    expect(refused).toMatchObject({ fault: 'refused', message: 'VVChat answered 400' });
+    expect(busy).toMatchObject({ fault: 'busy', retryAfterMs: 7_000 });
+  });
+
+  test('whose body is reset counts by its status', async () => {
+    vvchat.fault('send', (request, answer) => {
+      request.resume();
+      answer.writeHead(400, { 'Content-Length': '100' });
+      answer.write('x', () => answer.socket?.resetAndDestroy());
+    });
+    expect(await faultOf(send())).toMatchObject({ fault: 'refused' });
   });
 
   test('that redirects is not followed', async () => {
@@ -128,6 +168,18 @@ describe('an answer', () => {
     expect(fault.message).toBe('VVChat answered 400 (err_code 40013)');
     expect(fault.detail).toMatch(/^no: …, secret%2Dtoken x+$/);
     expect(fault.detail).toHaveLength(200);
+  });
+
+  test('hides a token that holds the robot number, and one that has special characters', async () => {
+    for (const [robot_no, token, echo] of [
+      ['r1', 'abcr1defSECRET', 'abcr1defSECRET'],
+      ['r1', 'a~bSECRET!', 'a%7EbSECRET%21'],
+      ['r1', 'a~bSECRET!', 'a%7ebsecret%21'],
+    ] as const) {
+      vvchat.fault('send', answering(400, { err_msg: `<${echo}>` }));
+      const fault = await faultOf(api.send(robot_no, token, message));
+      expect(fault.detail).toBe('<…>');
+    }
   });
 
   test('hides a key in either spelling', async () => {
@@ -191,6 +243,14 @@ describe('no answer', () => {
       message: 'the request to VVChat broke off (no answer within 5 s)',
     });
     expect(performance.now() - began).toBeGreaterThan(REQUEST_MS - 100);
+  });
+
+  test('but a change of protocols leaves the outcome unknown', async () => {
+    vvchat.fault('send', (request, answer) => {
+      request.resume();
+      answer.writeHead(101, { Connection: 'Upgrade', Upgrade: 'x' }).end();
+    });
+    expect(await faultOf(send())).toMatchObject({ fault: 'unknown' });
   });
 
   test('that is HTTP leaves the outcome unknown', async () => {

@@ -60,7 +60,7 @@ export function createRobotApi(apiUrl: string, now: () => number = Date.now): Ro
     const url = new URL(`${apiUrl}/robotapi/v1/${path}`);
     url.search = new URLSearchParams(query).toString();
     const answer = await exchange(url, body && JSON.stringify(body));
-    if (answer.status !== 200) throw faultOf(answer, Object.values(query), now());
+    if (!isSuccess(answer)) throw faultOf(answer, Object.values(query), now());
     return answer.body;
   };
   return {
@@ -73,7 +73,7 @@ export function createRobotApi(apiUrl: string, now: () => number = Date.now): Ro
 
 const Token = v.object({
   token: v.pipe(v.string(), v.nonEmpty(), v.maxLength(4096)),
-  expire_in: v.pipe(v.number(), v.finite(), v.minValue(1)),
+  expire_in: v.pipe(v.number(), v.minValue(1), v.maxValue(1e11)),
 });
 
 /** The platform's user API has an absolute Unix time under the same name. Source: robot protocol v1, "Token". */
@@ -96,6 +96,9 @@ interface HttpAnswer {
   readonly body?: string;
 }
 
+/** 200 is documented; another 2xx is no reason to say a thing again. */
+const isSuccess = ({ status }: HttpAnswer) => status >= 200 && status < 300;
+
 /**
  * One request over a connection of its own. A connection that was kept from an earlier invocation may be
  * dead by now, and a reset on it would leave open whether the command was carried out.
@@ -116,22 +119,29 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
       connected = true;
     });
   });
-  request.on('error', (cause) => {
+  let head: HttpAnswer | undefined;
+  request.on('response', async (response) => {
+    head = {
+      status: response.statusCode as number,
+      retryAfter: response.headers['retry-after'],
+    };
+    // Whether a command was carried out is known by now, and its answer's body need not be read.
+    const text = isSuccess(head) && body !== undefined ? undefined : await readBody(response);
+    resolve(text === undefined ? head : { ...head, body: text });
+    request.destroy();
+  });
+  const broken = (cause: Error) => {
+    if (head) return;
     const code = signal.aborted ? `no answer within ${REQUEST_MS / 1_000} s` : codeOf(cause);
     reject(
       connected
         ? new VVChatError('unknown', `the request to VVChat broke off (${code})`, { cause })
         : new VVChatError('unreachable', `VVChat cannot be reached (${code})`, { cause }),
     );
-  });
-  request.on('response', (response) => {
-    const status = response.statusCode as number;
-    const head = { status, retryAfter: response.headers['retry-after'] };
-    readBody(response).then((text) => {
-      resolve(text === undefined ? head : { ...head, body: text });
-      request.destroy();
-    });
-  });
+  };
+  request.on('error', broken);
+  // Without an error or a response, as after 101.
+  request.on('close', () => broken(new Error('closed')));
   request.end(body);
   return promise;
 }
@@ -185,12 +195,21 @@ function errorOf(body: string | undefined) {
   return result.success ? result.output : {};
 }
 
-/** Nothing of what was in the query string, in either spelling, and not without end. */
+/** Nothing of what was in the query string, however it is spelt, and not without end. */
 function redacted(message: string, query: readonly string[]): string {
   return query
-    .flatMap((value) => [value, encodeURIComponent(value)])
+    .flatMap((value) => [
+      value,
+      encodeURIComponent(value),
+      new URLSearchParams({ '': value }).toString().slice(1),
+    ])
     .filter((value) => value !== '')
-    .reduce((text, value) => text.replaceAll(value, '…'), message)
+    .sort((a, b) => b.length - a.length)
+    .reduce(
+      (text, value) =>
+        text.replace(new RegExp(value.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'), 'gi'), '…'),
+      message,
+    )
     .replace(/\p{Cc}+/gu, ' ')
     .slice(0, 200)
     .toWellFormed();

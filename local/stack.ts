@@ -46,7 +46,10 @@ export const WEBHOOK_PATH = '/vvchat/events?token=local';
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { ports, signal, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
-  const cleanUp = new AsyncDisposableStack();
+  const cleanUps: (() => Promise<void>)[] = [];
+  const stop = async () => {
+    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+  };
   const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
   const client = new DynamoDBClient({
     endpoint: url('dynamodb'),
@@ -56,7 +59,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const listen = async (server: Server, name: ServerName) => {
     server.listen(ports[name], HOST);
     await once(server, 'listening');
-    cleanUp.defer(() => close(server));
+    cleanUps.push(() => close(server));
   };
 
   const startData = async () => {
@@ -79,7 +82,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   };
 
   const offline = startOffline(ports, onLine);
-  cleanUp.defer(offline.stop);
+  cleanUps.push(offline.stop);
   signal?.addEventListener('abort', offline.stop, { once: true });
   const parts = [startFunctions(), startData(), startVVChat()];
   try {
@@ -90,13 +93,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       table: nameOf('inbox'),
       invoke: invokeReply(url('lambda')),
     });
-    cleanUp.defer(stream.stop);
+    cleanUps.push(stream.stop);
     offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart(GRACE_MS + 100)));
-    return { client, url, broken: offline.broken, stop: () => cleanUp.disposeAsync() };
+    return { client, url, broken: offline.broken, stop };
   } catch (error) {
     await offline.stop();
     await Promise.allSettled(parts);
-    await cleanUp.disposeAsync();
+    await stop();
     throw error;
   }
 }
