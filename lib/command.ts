@@ -1,3 +1,4 @@
+import { PlainError } from './error.ts';
 import type { Session } from './event.ts';
 
 /** What a robot tells VVChat to do. Source: robot protocol v1, "Robot API", table of commands. */
@@ -17,7 +18,7 @@ export type Command =
 export type Height = `${number}%` | number;
 
 /** A command that VVChat could not carry out, however often it were sent. */
-export class InvalidCommandError extends Error {
+export class InvalidCommandError extends PlainError {
   override readonly name = 'InvalidCommandError';
 }
 

@@ -103,6 +103,13 @@ describe('the delivering functions', () => {
     expect(readDeliveryConfig({ ...delivery, VVCHAT_API_URL })).toMatchObject({ VVCHAT_API_URL });
   });
 
+  test('take an address without what surrounds it', () => {
+    const VVCHAT_API_URL = ' https://vvchat.example? ';
+    expect(readDeliveryConfig({ ...delivery, VVCHAT_API_URL })).toMatchObject({
+      VVCHAT_API_URL: 'https://vvchat.example',
+    });
+  });
+
   test.each([
     'vvchat.example',
     'http://vvchat.example',

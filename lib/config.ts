@@ -1,8 +1,9 @@
 import * as v from 'valibot';
+import { PlainError } from './error.ts';
 import { type EventName, isEventName } from './event.ts';
 
 /** Environment variables that are missing or wrong; the message names them and never a value. */
-export class ConfigError extends Error {
+export class ConfigError extends PlainError {
   override readonly name = 'ConfigError';
 }
 
@@ -108,7 +109,10 @@ const Delivery = v.pipe(
         isSafeAddress,
         `must be an https address without user, query or fragment (http only on loopback and for ${TEST_HOST})`,
       ),
-      v.transform((text) => text.replace(/\/+$/, '')),
+      v.transform((text) => {
+        const { origin, pathname } = new URL(text);
+        return `${origin}${pathname}`.replace(/\/+$/, '');
+      }),
     ),
     APP_KEYS_PREFIX: v.optional(
       v.pipe(

@@ -5,7 +5,7 @@ import { Clock } from '../test/engine.ts';
 import { answering, resetting } from '../test/vvchat.ts';
 import { closeWebview, openWebview, sendText } from './command.ts';
 import { attempt, type Delivery, deliver, deliverNew, summaryOf } from './deliver.ts';
-import { iso, type Table } from './dynamodb.ts';
+import { iso, type Table, updateIf } from './dynamodb.ts';
 import * as inbox from './inbox.ts';
 import type { AtContext, Handler, Robot } from './routing.ts';
 
@@ -406,6 +406,36 @@ describe('a send', () => {
     expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
   });
 
+  test('gets a third token when the second is refused as well, and is old', async () => {
+    const delivery = around.delivery(echo);
+    await deliverNew(delivery, await around.put());
+    const tokens = around.engine.table('tokens', clock);
+    await updateIf(tokens, { app_id: 'test' }, { token: 'of another worker' }, [
+      'attribute_exists(app_id)',
+    ]);
+    clock.advance(60_000);
+    const item = await around.put();
+    around.vvchat.fault('send', answering(400, { err_code: 400, err_msg: 'token expired' }));
+    around.vvchat.requests.length = 0;
+    const outcome = await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item);
+    expect(outcome).toBe('replied');
+    expect(around.vvchat.requests).toEqual(['send', 'send', 'token', 'send']);
+  });
+
+  test('does not wait for a token until the function has no time left', async () => {
+    const item = await around.put();
+    const never = { get: () => new Promise<never>(() => {}), replace: async () => undefined };
+    const robot = answeringWith(() => {
+      clock.advance(61_000);
+      return sendText('x');
+    });
+    const delivery = { ...around.delivery(robot), tokens: never };
+    expect(await deliverNew({ ...delivery, deadline: clock.now() + 80_050 }, item)).toBe(
+      'postponed',
+    );
+    expect(await around.read(item)).toMatchObject({ last_error: 'the function had no time left' });
+  });
+
   test('without a token is tried again later', async () => {
     const event = structuredClone(documented.at);
     event.data.robot.app_id = 'no-such-app';
@@ -452,9 +482,26 @@ describe('a DynamoDB that fails', () => {
     return { ...around.inbox, client };
   };
 
+  const every = Array.from({ length: 100 }, (_, i) => i + 1);
+
+  test('for a moment costs the robot no second question', async () => {
+    const item = await around.put();
+    const asked: string[] = [];
+    const robot = answeringWith(({ text }) => {
+      asked.push(text);
+      return sendText(text);
+    });
+    expect(await deliverNew(around.delivery(robot, failingAt(1)), item)).toBe('replied');
+    expect(asked).toHaveLength(1);
+  });
+
   test('before the answer is stored: nothing is said', async () => {
     const item = await around.put();
-    expect(await deliverNew(around.delivery(echo, failingAt(1)), item)).toBe('stalled');
+    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const outcome = await deliverNew(around.delivery(echo, failingAt(...every)), item).finally(() =>
+      clearInterval(ticking),
+    );
+    expect(outcome).toBe('stalled');
     expect(await around.read(item)).toEqual(item);
     expect(sends()).toBe(0);
     expect(JSON.stringify(log.warn.mock.calls)).toMatch(/InternalServerError/);
@@ -468,7 +515,7 @@ describe('a DynamoDB that fails', () => {
       return sendText('x');
     });
     expect(await deliverNew(around.delivery(robot, failingAt(2)), item)).toBe('stalled');
-    expect(await around.read(item)).toMatchObject({ attempts: 1, last_error: 'unfinished' });
+    expect(await around.read(item)).toMatchObject({ attempts: 1, last_error: inbox.SENDING });
     expect(sends()).toBe(0);
   });
 
@@ -481,13 +528,13 @@ describe('a DynamoDB that fails', () => {
 
   test('after a send for longer than the lease leaves a row whose next worker knows of it', async () => {
     const item = await around.put();
-    const every = Array.from({ length: 100 }, (_, i) => i + 2);
     const ticking = setInterval(() => clock.advance(20_000), 50);
-    const outcome = await deliverNew(around.delivery(three, failingAt(...every)), item).finally(
-      () => clearInterval(ticking),
-    );
+    const outcome = await deliverNew(
+      around.delivery(three, failingAt(...every.slice(1))),
+      item,
+    ).finally(() => clearInterval(ticking));
     expect(outcome).toBe('stalled');
-    expect(await around.read(item)).toMatchObject({ sent: 0, last_error: 'unfinished' });
+    expect(await around.read(item)).toMatchObject({ sent: 0, last_error: inbox.SENDING });
     clock.advance(120_000);
     expect(await retry(item, three)).toBe('replied');
     expect(said()).toEqual(['1', '1', '2', '3']);

@@ -3,6 +3,7 @@ import { appKeys } from './app-key.ts';
 import { address, type Command, InvalidCommandError, type Message } from './command.ts';
 import { type DeliveryConfig, TEST_HOST } from './config.ts';
 import { createClient, type Table } from './dynamodb.ts';
+import { PlainError } from './error.ts';
 import * as inbox from './inbox.ts';
 import { log, told } from './log.ts';
 import { ask, type Question, type Robot } from './routing.ts';
@@ -40,7 +41,7 @@ export type Outcome =
 /** How many rows came to what. */
 export type Summary = Partial<Record<Outcome, number>>;
 
-export class RobotTimeoutError extends Error {
+export class RobotTimeoutError extends PlainError {
   override readonly name = 'RobotTimeoutError';
 }
 
@@ -50,8 +51,8 @@ export const ROBOT_MS = 60_000;
 /** What is left to a function after the robot's turn, for a token and the first sends. */
 export const SENDING_MS = 30_000;
 
-/** What a function keeps in hand for the write that follows a send. */
-const WRITE_MS = 5_000;
+/** What a function keeps in hand for the write that follows a send: three attempts, and a look at what became of them. */
+const WRITE_MS = 14_000;
 
 /** Builds a delivery from the environment; a function gives it the deadline of each invocation. */
 export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Delivery, 'deadline'> {
@@ -128,12 +129,17 @@ async function answer(delivery: Delivery, seen: inbox.Hold): Promise<inbox.Hold>
   } catch (error) {
     log.error('the robot did not answer', { event_id: hold.item.event_id, ...told(error) });
     const last_error = faultOfRobot(error);
-    return isForGood(error)
-      ? inbox.fail(table, hold, last_error, retentionDays)
-      : inbox.postpone(table, hold, { last_error, tried: true }, retentionDays, delivery.random);
+    return insist(delivery, hold, () =>
+      isForGood(error)
+        ? inbox.fail(table, hold, last_error, retentionDays)
+        : inbox.postpone(table, hold, { last_error, tried: true }, retentionDays, delivery.random),
+    );
   }
-  if (commands.length === 0) return inbox.ignore(table, hold, retentionDays);
-  return inbox.answer(table, hold, commands);
+  return insist(delivery, hold, () =>
+    commands.length === 0
+      ? inbox.ignore(table, hold, retentionDays)
+      : inbox.answer(table, hold, commands),
+  );
 }
 
 async function askInTime(
@@ -219,21 +225,23 @@ async function send(delivery: Delivery, held: inbox.Hold, message: Message): Pro
   const { app_id } = held.item;
   let hold = held;
   const sendWith = async ({ token }: Token) => {
-    if (delivery.deadline - delivery.inbox.now() < REQUEST_MS + WRITE_MS) {
-      throw new OutOfTimeError();
-    }
-    hold = await inbox.renew(delivery.inbox, hold, REQUEST_MS);
+    checkTime(delivery);
+    hold = await inbox.begin(delivery.inbox, hold, REQUEST_MS);
+    checkTime(delivery);
     await delivery.api.send(hold.item.robot_no, token, message);
   };
   try {
-    const token = await tokens.get(app_id);
-    try {
-      await sendWith(token);
-    } catch (refusal) {
-      if (!(refusal instanceof VVChatError && refusal.fault === 'refused')) throw refusal;
-      const other = await tokens.replace(app_id, token);
-      if (!other) throw refusal;
-      await sendWith(other);
+    let token = await inTime(delivery, tokens.get(app_id));
+    for (let isSent = false; !isSent; ) {
+      try {
+        await sendWith(token);
+        isSent = true;
+      } catch (refusal) {
+        if (!(refusal instanceof VVChatError && refusal.fault === 'refused')) throw refusal;
+        const other = await inTime(delivery, tokens.replace(app_id, token));
+        if (!other) throw refusal;
+        token = other;
+      }
     }
     return { hold };
   } catch (fault) {
@@ -242,40 +250,52 @@ async function send(delivery: Delivery, held: inbox.Hold, message: Message): Pro
   }
 }
 
+/** @throws {OutOfTimeError} when a send, and the write that counts it, could outlast the function */
+function checkTime({ inbox: { now }, deadline }: Delivery): void {
+  if (deadline - now() < REQUEST_MS + WRITE_MS) throw new OutOfTimeError();
+}
+
+/** Waits for a token, but not for so long that nothing could be sent with it. */
+async function inTime<T>({ inbox: { now }, deadline }: Delivery, token: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const left = deadline - now() - REQUEST_MS - WRITE_MS;
+  const timer = setTimeout(() => reject(new OutOfTimeError()), Math.max(left, 0));
+  try {
+    return await Promise.race([token, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 const isFault = (error: unknown): error is NonNullable<Sent['fault']> =>
   error instanceof VVChatError || error instanceof NoTokenError || error instanceof OutOfTimeError;
 
 function putOff(
-  { inbox: table, retentionDays, random }: Delivery,
+  delivery: Delivery,
   hold: inbox.Hold,
   fault: NonNullable<Sent['fault']>,
 ): Promise<inbox.Hold> {
+  const { inbox: table, retentionDays, random } = delivery;
   const { event_id, app_id } = hold.item;
   log.warn('not sent', { event_id, app_id, reason: fault.message });
-  if (fault instanceof OutOfTimeError) {
-    return inbox.postpone(table, hold, { last_error: fault.message, delayMs: 0 }, retentionDays);
-  }
   const detail = fault instanceof VVChatError ? fault.detail : undefined;
   const last_error = detail === undefined ? fault.message : `${fault.message}: ${detail}`;
-  if (fault instanceof VVChatError && fault.fault === 'refused') {
-    return inbox.fail(table, hold, last_error, retentionDays);
-  }
-  return inbox.postpone(
-    table,
-    hold,
-    {
-      last_error,
-      delayMs: fault.retryAfterMs,
-      outcomeUnknown: fault instanceof VVChatError && fault.fault === 'unknown',
-    },
-    retentionDays,
-    random,
+  const isFinal = fault instanceof VVChatError && fault.fault === 'refused';
+  const postponement = {
+    last_error,
+    delayMs: fault instanceof OutOfTimeError ? 0 : fault.retryAfterMs,
+    outcomeUnknown: fault instanceof VVChatError && fault.fault === 'unknown',
+  };
+  return insist(delivery, hold, () =>
+    isFinal
+      ? inbox.fail(table, hold, last_error, retentionDays)
+      : inbox.postpone(table, hold, postponement, retentionDays, random),
   );
 }
 
 /**
- * Counts what went out, for as long as the row is this worker's. Were it given up at the first failure of
- * DynamoDB, the command would be sent again.
+ * Writes what has happened, for as long as the row is this worker's. Were it given up at the first failure of
+ * DynamoDB, the robot would be asked in vain, or a command sent again.
  */
 async function insist(
   { inbox: table, deadline }: Delivery,

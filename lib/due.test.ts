@@ -176,7 +176,8 @@ describe('a row whose worker ended without a word', () => {
     const other = await around.put();
     await inbox.answer(around.inbox, inbox.seen(other), [sendText('3')]);
     clock.advance(120_000);
-    await inbox.claim(around.inbox, await around.read(other));
+    const claimed = await inbox.claim(around.inbox, await around.read(other));
+    await inbox.begin(around.inbox, claimed, 5_000);
     clock.advance(300_000);
     expect(await run()).toEqual({ failed: 1 });
     expect(said()).toEqual(['1', '2']);
@@ -249,4 +250,26 @@ test('a DynamoDB that fails at one row is no matter of the others', async () => 
     { step: 'initialize' },
   );
   expect(await run(echo, { ...around.inbox, client })).toEqual({ replied: 4, stalled: 1 });
+});
+
+test('an index that cannot be read whole is told of after all that could be read was delivered', async () => {
+  const items = await putMany(30);
+  clock.advance(120_000);
+  const client = around.engine.newClient();
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const { ExpressionAttributeValues } = args.input as {
+        ExpressionAttributeValues?: Record<string, { S: string }>;
+      };
+      if (ExpressionAttributeValues?.[':shard']?.S === items[0]?.due_shard) throw new Error('no');
+      return next(args);
+    },
+    { step: 'initialize' },
+  );
+  await expect(run(echo, { ...around.inbox, client })).rejects.toThrow('no');
+  const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
+  expect(said().sort()).toEqual(others.map(({ text }) => text).sort());
+  for (const item of others) {
+    expect(await around.read(item)).toMatchObject({ status: 'replied' });
+  }
 });

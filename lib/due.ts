@@ -23,6 +23,8 @@ const ONE_ROW_MS = ROBOT_MS + SENDING_MS;
  * Delivers what is due: what failed before, and what a crash left behind. Rows whose last worker ended
  * without a word come after all the others and one at a time: a message that kills its worker takes nobody
  * with it.
+ *
+ * @throws when the index could not be read whole, after all that could be read was delivered
  */
 export async function deliverDue(delivery: Delivery): Promise<Summary> {
   const { inbox: table, deadline, random } = delivery;
@@ -44,7 +46,7 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
       if (!item) return 'absent';
       if (item.status !== 'pending' || Date.parse(item.next_attempt_at) > table.now())
         return 'taken';
-      if (item.last_error !== inbox.UNFINISHED) return deliverOf(item);
+      if (!inbox.wasAbandoned(item)) return deliverOf(item);
       suspects.push(item);
       return undefined;
     });
@@ -60,11 +62,12 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
       await take(key);
     }
   };
-  await Promise.all(Array.from({ length: CONCURRENCY }, takeAll));
+  const takers = await Promise.allSettled(Array.from({ length: CONCURRENCY }, takeAll));
   for (const suspect of suspects) {
     if (table.now() > last) break;
     outcomes.push(await attempt(suspect, () => deliverOf(suspect)));
   }
+  for (const taker of takers) if (taker.status === 'rejected') throw taker.reason;
   return summaryOf(outcomes);
 }
 

@@ -28,6 +28,8 @@ export const createClient = () =>
       socketTimeout: 2_000,
       /** Without this the SDK merely warns of a request that takes longer. */
       throwOnRequestTimeout: true,
+      /** As many as are ever in flight: waiting for a socket counts as connecting. */
+      httpsAgent: { maxSockets: 200 },
     },
   });
 

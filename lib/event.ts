@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { PlainError } from './error.ts';
 
 /** An event that VVChat documents. Source: robot protocol v1, "Events". */
 export type Event = v.InferOutput<typeof KnownEvent>;
@@ -18,7 +19,7 @@ export interface EventFault {
   readonly detail: string;
 }
 
-export class InvalidEventError extends Error {
+export class InvalidEventError extends PlainError {
   override readonly name = 'InvalidEventError';
   readonly faults: readonly EventFault[];
 

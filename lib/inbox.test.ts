@@ -51,6 +51,9 @@ const dueKeys = async (shard: string) => {
   return Items.map((item) => fromAttributes(item).event_id);
 };
 
+/** The same row as another worker knows it. */
+const other = (hold: inbox.Hold): inbox.Hold => ({ ...hold, claim_id: crypto.randomUUID() });
+
 const minutes = (n: number) => n * 60_000;
 const later = (milliseconds: number) => iso(clock.now() + milliseconds);
 const middle = () => 0.5;
@@ -189,7 +192,7 @@ describe('claim', () => {
       last_error: 'unfinished',
       next_attempt_at: later(120_000),
     };
-    expect(hold).toEqual({ item: claimed, claimed: true, backedOff: true });
+    expect(hold).toEqual({ item: claimed, claimed: true, backedOff: true, claim_id: any });
     expect(await whole(item)).toEqual(claimed);
     expect(hold.item.claim_id).not.toBe(item.claim_id);
   });
@@ -258,6 +261,7 @@ describe('claim', () => {
     clock.advance(120_000);
     const { item } = await inbox.claim(table, counted.item, middle);
     expect(item).toMatchObject({ attempts: 2, tries: 0, sent: 1, unknown: [1] });
+    expect(item.last_error).toBe('outcome unknown');
     expect(await whole(item)).toEqual(item);
   });
 });
@@ -287,7 +291,7 @@ describe('hopeless', () => {
   });
 
   test('is a row that was cut off twice at the same command', async () => {
-    const item = { ...(await pending()), commands: '[]', last_error: 'unfinished', sent: 1 };
+    const item = { ...(await pending()), commands: '[]', last_error: inbox.SENDING, sent: 1 };
     expect(inbox.hopeless({ ...item, unknown: [0] }, clock.now())).toBeUndefined();
     expect(inbox.hopeless({ ...item, unknown: [1] }, clock.now())).toBe('outcome unknown');
   });
@@ -305,7 +309,7 @@ describe('renew', () => {
     clock.advance(1);
     const hold = await inbox.renew(table, inbox.seen(item), 90_000);
     const renewed = { ...item, next_attempt_at: later(120_000), claim_id: any };
-    expect(hold).toEqual({ item: renewed, claimed: false, backedOff: false });
+    expect(hold).toEqual({ item: renewed, claimed: false, backedOff: false, claim_id: any });
     expect(await whole(item)).toEqual(renewed);
   });
 
@@ -324,7 +328,8 @@ describe('renew', () => {
     clock.advance(1_000);
     const renewed = await inbox.renew(table, hold, 100_000);
     clock.advance(1_000);
-    await expect(inbox.renew(table, hold, 100_000)).rejects.toThrow(inbox.LostHoldError);
+    await expect(inbox.renew(table, other(hold), 100_000)).rejects.toThrow(inbox.LostHoldError);
+    expect((await inbox.renew(table, hold, 100_000)).item).toEqual(renewed.item);
     expect(await whole(hold.item)).toEqual(renewed.item);
   });
 
@@ -333,6 +338,47 @@ describe('renew', () => {
     clock.advance(120_000);
     await inbox.claim(table, item);
     await expect(inbox.renew(table, inbox.seen(item), 1)).rejects.toThrow(inbox.LostHoldError);
+  });
+});
+
+describe('begin', () => {
+  const putOff = async () => {
+    const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
+    const off = await inbox.postpone(table, stored, { last_error: 'x' }, DAYS, middle);
+    clock.advance(minutes(2));
+    return inbox.claim(table, off.item, middle);
+  };
+
+  test('notes that a command is about to go out, once', async () => {
+    const claimed = await putOff();
+    expect(claimed.item.last_error).toBe('x');
+    const begun = await inbox.begin(table, claimed, 5_000);
+    expect(await whole(claimed.item)).toEqual({
+      ...claimed.item,
+      claim_id: any,
+      last_error: 'unfinished while sending',
+    });
+    expect(begun.backedOff).toBe(true);
+    expect(await inbox.begin(table, begun, 5_000)).toBe(begun);
+  });
+
+  test('renews a lease that the send could outlive', async () => {
+    const claimed = await putOff();
+    clock.advance(90_000);
+    const begun = await inbox.begin(table, claimed, 5_000);
+    expect(begun.backedOff).toBe(false);
+    expect(await whole(claimed.item)).toMatchObject({ next_attempt_at: later(120_000) });
+    clock.advance(90_000);
+    await inbox.begin(table, begun, 5_000);
+    expect(await whole(claimed.item)).toMatchObject({ next_attempt_at: later(120_000) });
+  });
+
+  test('has not happened to a row whose worker died before: nothing is unknown', async () => {
+    const claimed = await putOff();
+    clock.advance(minutes(5));
+    const { item } = await inbox.claim(table, claimed.item, middle);
+    expect(item).not.toHaveProperty('unknown');
+    expect(item.last_error).toBe('x');
   });
 });
 
@@ -345,9 +391,9 @@ describe('answer', () => {
       attempts: 1,
       claim_id: any,
       commands: JSON.stringify(commands),
-      last_error: 'unfinished',
+      last_error: 'unfinished while sending',
     };
-    expect(hold).toEqual({ item: stored, claimed: true, backedOff: false });
+    expect(hold).toEqual({ item: stored, claimed: true, backedOff: false, claim_id: any });
     expect(await whole(item)).toEqual(stored);
     expect(inbox.commandsOf(stored)).toEqual(commands);
     expect(inbox.commandsOf(item)).toBeUndefined();
@@ -422,10 +468,11 @@ describe('count and settle', () => {
     await expect(write(hold)).rejects.toThrow(inbox.LostHoldError);
     expect(await whole(hold.item)).toEqual(before);
 
-    const other = await stored();
-    await write(other);
-    await expect(write(other)).rejects.toThrow(inbox.LostHoldError);
-    expect(await whole(other.item)).toMatchObject({ sent: 1 });
+    const own = await stored();
+    await write(own);
+    await expect(write(other(own))).rejects.toThrow(inbox.LostHoldError);
+    await write(own);
+    expect(await whole(own.item)).toMatchObject({ sent: 1 });
   });
 
   test('know their own write when only the answer was lost', async () => {
@@ -474,6 +521,12 @@ describe('fail', () => {
       expires_at: expires_at(),
     });
     expect(await dueKeys('failed')).toContain(item.event_id);
+  });
+
+  test('of a row that was cut off while sending says which command may be out', async () => {
+    const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
+    await inbox.fail(table, inbox.seen(stored.item), 'gave up', DAYS);
+    expect(await whole(stored.item)).toMatchObject({ status: 'failed', unknown: [0] });
   });
 
   test('is final: nobody claims a failed row', async () => {
@@ -534,6 +587,14 @@ describe('postpone', () => {
     clock.advance(minutes(24 * 60 - 1));
     await inbox.postpone(table, inbox.seen(item), { last_error: 'x' }, DAYS, middle);
     expect(await whole(item)).toMatchObject({ status: 'failed', last_error: 'x' });
+  });
+
+  test('gives up with what is unknown', async () => {
+    const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
+    clock.advance(minutes(24 * 60));
+    const fault = { last_error: 'x', outcomeUnknown: true };
+    await inbox.postpone(table, stored, fault, DAYS);
+    expect(await whole(stored.item)).toMatchObject({ status: 'failed', unknown: [0] });
   });
 
   test('fails after the third try of the robot', async () => {
@@ -601,6 +662,31 @@ describe('due', () => {
     expect(new Set(early.map(({ due_shard }) => due_shard)).size).toBeGreaterThan(8);
     expect(keys.map(({ event_id }) => event_id)).not.toContain(late.event_id);
   });
+});
+
+test('due reads the other shards when one cannot be read, and tells of it at the end', async () => {
+  await using fresh = await startEngine();
+  table = fresh.table('inbox', clock);
+  const items = await Promise.all(Array.from({ length: 40 }, () => pending()));
+  clock.advance(120_000);
+  const client = fresh.newClient();
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const { ExpressionAttributeValues } = args.input as {
+        ExpressionAttributeValues?: Record<string, { S: string }>;
+      };
+      if (ExpressionAttributeValues?.[':shard']?.S === items[0]?.due_shard) throw new Error('no');
+      return next(args);
+    },
+    { step: 'initialize' },
+  );
+  const seen: string[] = [];
+  const readAll = async () => {
+    for await (const { event_id } of inbox.due({ ...table, client })) seen.push(event_id);
+  };
+  await expect(readAll()).rejects.toThrow('no');
+  const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
+  expect(seen.sort()).toEqual(others.map(({ event_id }) => event_id).sort());
 });
 
 /** A table whose client does a write, and then acts as if the answer had not come, so that the SDK repeats it. */

@@ -75,10 +75,19 @@ export interface Hold {
   readonly claimed: boolean;
   /** Whether `next_attempt_at` is the back-off already, should this attempt come to nothing. */
   readonly backedOff: boolean;
+  /** Of this hold's write, however often it has to be tried. */
+  readonly claim_id: string;
 }
 
 /** A row that was read and not claimed. */
-export const seen = (item: Item): Hold => ({ item, claimed: false, backedOff: false });
+export const seen = (item: Item): Hold => held(item, false, false);
+
+const held = (item: Item, claimed: boolean, backedOff: boolean): Hold => ({
+  item,
+  claimed,
+  backedOff,
+  claim_id: randomUUID(),
+});
 
 /** Somebody else has the row, or has settled it: whoever sees this stops and leaves no trace. */
 export class LostHoldError extends Error {
@@ -95,8 +104,15 @@ export const GIVE_UP_MS = 24 * 3_600_000;
 export const MAX_TRIES = 3;
 export const DUE_SHARDS = 16;
 
-/** What a claim leaves as `last_error` until its worker writes something better; who finds it knows of a crash. */
+/** What `last_error` says while the robot is asked; who finds it on a row that is due knows of a crash. */
 export const UNFINISHED = 'unfinished';
+
+/** What it says while commands go out; who finds it knows that the one at hand may be out. */
+export const SENDING = 'unfinished while sending';
+
+/** Whether the last worker ended without a word. */
+export const wasAbandoned = ({ last_error }: Item) =>
+  last_error === UNFINISHED || last_error === SENDING;
 
 // ---- from the webhook
 
@@ -231,9 +247,15 @@ export async function read(table: Table, key: Key): Promise<Item | undefined> {
   return attributes && toItem(attributes);
 }
 
-/** What is due now, as the index has it: possibly stale, so each row is to be read before it is claimed. */
+/**
+ * What is due now, as the index has it: possibly stale, so each row is to be read before it is claimed.
+ * A shard that cannot be read does not keep the others from being read.
+ *
+ * @throws at the end, what the first such shard met with
+ */
 export async function* due(table: Table, random = Math.random): AsyncGenerator<Key, void> {
   const first = Math.floor(random() * DUE_SHARDS);
+  const faults: unknown[] = [];
   for (let i = 0; i < DUE_SHARDS; i++) {
     const pages = paginateQuery(
       { client: table.client },
@@ -247,9 +269,15 @@ export async function* due(table: Table, random = Math.random): AsyncGenerator<K
         },
         ExpressionAttributeNames: { '#next_attempt_at': 'next_attempt_at' },
       },
+      table.options,
     );
-    for await (const { Items = [] } of pages) yield* shuffled(Items.map(toItem), random);
+    try {
+      for await (const { Items = [] } of pages) yield* shuffled(Items.map(toItem), random);
+    } catch (error) {
+      faults.push(error);
+    }
   }
+  if (faults.length > 0) throw faults[0];
 }
 
 /** The commands that the robot answered, once it has. */
@@ -262,10 +290,9 @@ export const commandsOf = ({ commands }: Item): readonly Command[] | undefined =
 export async function claim(table: Table, item: Item, random = Math.random): Promise<Hold> {
   const delay = Math.max(LEASE_MS, backOff(item.attempts + 1, random));
   const changes = {
-    last_error: UNFINISHED,
     next_attempt_at: iso(table.now() + delay),
-    ...(item.commands === undefined && { tries: triesOf(item) + 1 }),
-    ...(wasCutOff(item) && { unknown: withUnknown(item) }),
+    ...(item.commands === undefined && { last_error: UNFINISHED, tries: triesOf(item) + 1 }),
+    ...(wasCutOff(item) && { last_error: OUTCOME_UNKNOWN, unknown: withUnknown(item) }),
   };
   return { ...(await write(table, seen(item), changes, { onlyIfDue: true })), backedOff: true };
 }
@@ -276,9 +303,8 @@ export async function claim(table: Table, item: Item, random = Math.random): Pro
  */
 const triesOf = ({ attempts, tries }: Item) => (attempts === 0 ? 1 : tries);
 
-/** Whether a worker ended between storing the answer and settling: then what it was about to send may be out. */
-const wasCutOff = ({ commands, last_error }: Item) =>
-  commands !== undefined && last_error === UNFINISHED;
+/** Whether a worker ended while it sent: then the command at hand may be out. */
+const wasCutOff = ({ last_error }: Item) => last_error === SENDING;
 
 /** Why a due row is not to be claimed any more; nothing if it is. */
 export function hopeless(item: Item, now: number): string | undefined {
@@ -299,13 +325,25 @@ export async function renew(table: Table, hold: Hold, stepMs: number): Promise<H
   };
 }
 
+/** Notes that a command is about to go out, and renews the lease if the send could outlive it. */
+export async function begin(table: Table, hold: Hold, stepMs: number): Promise<Hold> {
+  if (hold.item.last_error === SENDING) return renew(table, hold, stepMs);
+  const isShort = leaseLeft(table, hold) < stepMs;
+  const changes = {
+    last_error: SENDING,
+    ...(isShort && { next_attempt_at: iso(table.now() + LEASE_MS) }),
+  };
+  const begun = await write(table, hold, changes);
+  return isShort ? { ...begun, backedOff: false } : begun;
+}
+
 /** For how many milliseconds nobody else will take the row, however much the clocks differ. */
 export const leaseLeft = ({ now }: Pick<Table, 'now'>, { item }: Hold): number =>
   Date.parse(item.next_attempt_at) - CLOCK_SKEW_MS - now();
 
 /** Stores what the robot answered, before the first of it is sent; for a stream worker this is the claim. */
 export const answer = (table: Table, hold: Hold, commands: readonly Command[]): Promise<Hold> =>
-  write(table, hold, { commands: JSON.stringify(commands), last_error: UNFINISHED });
+  write(table, hold, { commands: JSON.stringify(commands), last_error: SENDING });
 
 /** Counts a command that went out and is not the last. */
 export const count = (table: Table, hold: Hold): Promise<Hold> =>
@@ -337,9 +375,11 @@ export const fail = (
   hold: Hold,
   last_error: string,
   retentionDays: number,
+  outcomeUnknown = wasCutOff(hold.item) && !hold.claimed,
 ): Promise<Hold> =>
   write(table, hold, {
     ...settled(table, retentionDays),
+    ...(outcomeUnknown && { unknown: withUnknown(hold.item) }),
     status: 'failed',
     due_shard: 'failed',
     next_attempt_at: iso(table.now()),
@@ -369,7 +409,7 @@ export function postpone(
   const next = nextAttempt(table, hold, delayMs, random);
   if (outcomeUnknown && isUnknown(item)) return fail(table, hold, OUTCOME_UNKNOWN, retentionDays);
   if ((tried && tries >= MAX_TRIES) || Date.parse(item.give_up_at) <= next) {
-    return fail(table, hold, last_error, retentionDays);
+    return fail(table, hold, last_error, retentionDays, outcomeUnknown);
   }
   return write(table, hold, {
     last_error,
@@ -429,14 +469,14 @@ type Changes = { [Name in keyof Item]: Item[Name] | undefined };
  */
 async function write(
   table: Table,
-  { item, claimed, backedOff }: Hold,
+  { item, claimed, backedOff, claim_id }: Hold,
   changes: Partial<Changes>,
   { claims = !claimed, onlyIfDue = false } = {},
 ): Promise<Hold> {
   const written = {
     ...changes,
     attempts: claims ? item.attempts + 1 : item.attempts,
-    claim_id: randomUUID(),
+    claim_id,
   };
   const took = await updateIf(
     table,
@@ -451,8 +491,9 @@ async function write(
       ...(onlyIfDue && { now: iso(table.now()) }),
     },
   );
-  if (!took && (await read(table, item))?.claim_id !== written.claim_id) throw new LostHoldError();
-  return { item: { ...item, ...written } as Item, claimed: claimed || claims, backedOff };
+  const now = took ? ({ ...item, ...written } as Item) : await read(table, item);
+  if (now?.claim_id !== claim_id) throw new LostHoldError();
+  return held(now, claimed || claims, backedOff);
 }
 
 const keyOf = ({ session_open_id, event_id }: Key) => ({ session_open_id, event_id });

@@ -32,6 +32,11 @@ test('of an error of ours is told its text, which is a fixed one', () => {
   });
 });
 
+test('an error of somebody else is not one of ours for its name', () => {
+  const error = Object.assign(new Error('secret'), { name: 'ConfigError' });
+  expect(told(error)).not.toHaveProperty('detail');
+});
+
 test('of what is no error is told its type alone', () => {
   expect(told('secret')).toEqual({ error: 'string', at: [] });
   const bare = new Error('x');

@@ -1,3 +1,5 @@
+import { PlainError } from './error.ts';
+
 type Fields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
 /** One line for the operator. Lambda's JSON log format adds the time, the level and the request's id. */
@@ -6,15 +8,6 @@ export const log = {
   warn: (message: string, fields: Fields = {}) => console.warn({ message, ...fields }),
   error: (message: string, fields: Fields = {}) => console.error({ message, ...fields }),
 };
-
-/** Errors of ours, whose messages are fixed texts. */
-const SPEAKING = new Set([
-  'ConfigError',
-  'InvalidCommandError',
-  'InvalidEventError',
-  'InvalidRobotError',
-  'RobotTimeoutError',
-]);
 
 /**
  * What may be told of a caught error. Messages, causes and properties of errors that are not ours hold
@@ -28,7 +21,7 @@ export function told(error: unknown): { error: string; detail?: string; at: read
     .filter((line) => /^\s+at /.test(line))
     .slice(0, 8)
     .map((line) => line.trim());
-  return SPEAKING.has(error.name)
+  return error instanceof PlainError
     ? { error: error.name, detail: error.message, at }
     : { error: error.name, at };
 }

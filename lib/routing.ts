@@ -1,4 +1,5 @@
 import { type Command, isCommand } from './command.ts';
+import { PlainError } from './error.ts';
 import type { EventName, Robot as RobotIdentity, Session, Trigger } from './event.ts';
 
 /** What a reply handler knows of the event that it answers; ids are VVChat's. */
@@ -41,7 +42,7 @@ export type Question =
   | (Context & { readonly event: Exclude<EventName, 'at'> });
 
 /** A robot, or an answer of one, that cannot be used as it is. */
-export class InvalidRobotError extends Error {
+export class InvalidRobotError extends PlainError {
   override readonly name = 'InvalidRobotError';
 }
 

@@ -137,6 +137,21 @@ describe('get', () => {
     expect(await row()).not.toHaveProperty('token');
   });
 
+  test('prefers a newer token of the new holder of the lease', async () => {
+    const tokens = createTokens(table, async () => {
+      clock.advance(1_000);
+      const newer = {
+        token: 'newer',
+        fetched_at: iso(clock.now() + 1),
+        expires_at: clock.now() / 1_000 + 7_200,
+        lease_id: undefined,
+      };
+      await updateIf(table, { app_id }, newer, ['attribute_exists(lease_id)']);
+      return { token: 'mine', expiresAt: clock.now() + 7_200_000 };
+    });
+    expect(await tokens.get(app_id)).toMatchObject({ token: 'newer' });
+  });
+
   test('leaves what went wrong with the lease, so that nobody asks again before it ends', async () => {
     const error = new VVChatError('busy', 'VVChat answered 503', { retryAfterMs: 9_000 });
     const failing = createTokens(table, rejecting(error)).get(app_id);

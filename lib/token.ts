@@ -91,8 +91,10 @@ export function createTokens(
   const fetchUnderLease = async (app_id: string, lease_id: string): Promise<Token> => {
     try {
       const token = { ...(await fetchToken(app_id)), fetchedAt: now() };
-      await storeToken(table, app_id, lease_id, token);
-      return token;
+      if (await storeToken(table, app_id, lease_id, token)) return token;
+      // The lease had ended, and somebody else may have a newer one: the table's is everybody's.
+      const stored = tokenIn(await readRow(table, app_id));
+      return isUsable(stored) && stored.fetchedAt >= token.fetchedAt ? stored : token;
     } catch (cause) {
       if (!(cause instanceof VVChatError || cause instanceof AppKeyError)) throw cause;
       const message = `no token: ${cause.message}`;
