@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { saying } from '../test/documented.ts';
-import { Clock } from '../test/engine.ts';
+import { Clock, failToReadShard } from '../test/engine.ts';
 import { answering } from '../test/vvchat.ts';
 import { sendText } from './command.ts';
 import { deliverNew } from './deliver.ts';
@@ -256,16 +256,7 @@ test('an index that cannot be read whole is told of after all that could be read
   const items = await putMany(30);
   clock.advance(120_000);
   const client = around.engine.newClient();
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const { ExpressionAttributeValues } = args.input as {
-        ExpressionAttributeValues?: Record<string, { S: string }>;
-      };
-      if (ExpressionAttributeValues?.[':shard']?.S === items[0]?.due_shard) throw new Error('no');
-      return next(args);
-    },
-    { step: 'initialize' },
-  );
+  failToReadShard(client, items[0]?.due_shard);
   await expect(run(echo, { ...around.inbox, client })).rejects.toThrow('no');
   const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
   expect(said().sort()).toEqual(others.map(({ text }) => text).sort());

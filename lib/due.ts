@@ -75,6 +75,6 @@ async function deliverClaimed(delivery: Delivery, item: inbox.Item): Promise<Out
   const { inbox: table, random, retentionDays } = delivery;
   const reason = inbox.hopeless(item, table.now());
   if (reason === undefined) return deliver(delivery, await inbox.claim(table, item, random));
-  await inbox.fail(table, inbox.seen(item), reason, retentionDays);
+  await inbox.giveUp(table, item, reason, retentionDays);
   return 'failed';
 }

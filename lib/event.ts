@@ -39,7 +39,7 @@ export function readEvent(value: unknown): Event | UnknownEvent {
   return isEventName(event) ? parse(KnownEvent, value) : { unknown: event };
 }
 
-export const EVENT_NAMES = ['join-group-for-invite', 'session-open', 'at'] as const;
+const EVENT_NAMES = ['join-group-for-invite', 'session-open', 'at'] as const;
 
 export const isEventName = (name: string): name is EventName =>
   EVENT_NAMES.some((known) => known === name);

@@ -1,7 +1,13 @@
 import { QueryCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { documented, saying } from '../test/documented.ts';
-import { Clock, type Engine, startEngine } from '../test/engine.ts';
+import {
+  Clock,
+  type Engine,
+  failToReadShard,
+  loseFirstAnswer,
+  startEngine,
+} from '../test/engine.ts';
 import { closeWebview, sendText } from './command.ts';
 import { fromAttributes, iso, type Table } from './dynamodb.ts';
 import type { Event } from './event.ts';
@@ -163,7 +169,7 @@ describe('put', () => {
     'knows its own row when only the answer was lost (window %i s)',
     async (window) => {
       const event = message();
-      const lossy = losingTheFirstAnswer(table);
+      const lossy = losingTheFirstAnswer(table, 'PutItemCommand');
       expect(await inbox.put(lossy, event, undefined, window)).toMatchObject({ duplicate: false });
       expect(await inbox.newestOf(table, event)).toMatchObject({
         event_id: expect.stringMatching(/-0000000001$/),
@@ -525,7 +531,7 @@ describe('fail', () => {
 
   test('of a row that was cut off while sending says which command may be out', async () => {
     const stored = await inbox.answer(table, inbox.seen(await pending()), commands);
-    await inbox.fail(table, inbox.seen(stored.item), 'gave up', DAYS);
+    await inbox.giveUp(table, stored.item, 'gave up', DAYS);
     expect(await whole(stored.item)).toMatchObject({ status: 'failed', unknown: [0] });
   });
 
@@ -670,16 +676,7 @@ test('due reads the other shards when one cannot be read, and tells of it at the
   const items = await Promise.all(Array.from({ length: 40 }, () => pending()));
   clock.advance(120_000);
   const client = fresh.newClient();
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const { ExpressionAttributeValues } = args.input as {
-        ExpressionAttributeValues?: Record<string, { S: string }>;
-      };
-      if (ExpressionAttributeValues?.[':shard']?.S === items[0]?.due_shard) throw new Error('no');
-      return next(args);
-    },
-    { step: 'initialize' },
-  );
+  failToReadShard(client, items[0]?.due_shard);
   const seen: string[] = [];
   const readAll = async () => {
     for await (const { event_id } of inbox.due({ ...table, client })) seen.push(event_id);
@@ -689,19 +686,10 @@ test('due reads the other shards when one cannot be read, and tells of it at the
   expect(seen.sort()).toEqual(others.map(({ event_id }) => event_id).sort());
 });
 
-/** A table whose client does a write, and then acts as if the answer had not come, so that the SDK repeats it. */
-function losingTheFirstAnswer({ name, now }: Table): Table {
-  let lost = false;
+/** A table whose first write, a put or an update, takes effect while its answer is lost. */
+function losingTheFirstAnswer({ name, now }: Table, operation = 'UpdateItemCommand'): Table {
   const client = engine.newClient();
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const result = await next(args);
-      if (lost) return result;
-      lost = true;
-      throw Object.assign(new Error('socket hang up'), { name: 'TimeoutError' });
-    },
-    { step: 'deserialize', priority: 'low' },
-  );
+  loseFirstAnswer(client, operation);
   return { client, name, now };
 }
 

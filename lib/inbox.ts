@@ -95,17 +95,17 @@ export class LostHoldError extends Error {
 }
 
 /** The stream worker's lease is the insert itself. */
-export const LEASE_MS = 120_000;
+const LEASE_MS = 120_000;
 
 /** By how much the clocks of two workers may differ. No step starts that could end within this of the lease's end. */
-export const CLOCK_SKEW_MS = 30_000;
+const CLOCK_SKEW_MS = 30_000;
 
-export const GIVE_UP_MS = 24 * 3_600_000;
-export const MAX_TRIES = 3;
-export const DUE_SHARDS = 16;
+const GIVE_UP_MS = 24 * 3_600_000;
+const MAX_TRIES = 3;
+const DUE_SHARDS = 16;
 
 /** What `last_error` says while the robot is asked; who finds it on a row that is due knows of a crash. */
-export const UNFINISHED = 'unfinished';
+const UNFINISHED = 'unfinished';
 
 /** What it says while commands go out; who finds it knows that the one at hand may be out. */
 export const SENDING = 'unfinished while sending';
@@ -325,16 +325,11 @@ export async function renew(table: Table, hold: Hold, stepMs: number): Promise<H
   };
 }
 
-/** Notes that a command is about to go out, and renews the lease if the send could outlive it. */
+/** Notes that a command is about to go out; then, as the last thing before it does, looks after the lease. */
 export async function begin(table: Table, hold: Hold, stepMs: number): Promise<Hold> {
-  if (hold.item.last_error === SENDING) return renew(table, hold, stepMs);
-  const isShort = leaseLeft(table, hold) < stepMs;
-  const changes = {
-    last_error: SENDING,
-    ...(isShort && { next_attempt_at: iso(table.now() + LEASE_MS) }),
-  };
-  const begun = await write(table, hold, changes);
-  return isShort ? { ...begun, backedOff: false } : begun;
+  const isNoted = hold.item.last_error === SENDING;
+  const noted = isNoted ? hold : await write(table, hold, { last_error: SENDING });
+  return renew(table, noted, stepMs);
 }
 
 /** For how many milliseconds nobody else will take the row, however much the clocks differ. */
@@ -375,7 +370,7 @@ export const fail = (
   hold: Hold,
   last_error: string,
   retentionDays: number,
-  outcomeUnknown = wasCutOff(hold.item) && !hold.claimed,
+  outcomeUnknown = false,
 ): Promise<Hold> =>
   write(table, hold, {
     ...settled(table, retentionDays),
@@ -385,6 +380,14 @@ export const fail = (
     next_attempt_at: iso(table.now()),
     last_error,
   });
+
+/** Fails a due row that is {@link hopeless}. */
+export const giveUp = (
+  table: Table,
+  item: Item,
+  reason: string,
+  retentionDays: number,
+): Promise<Hold> => fail(table, seen(item), reason, retentionDays, wasCutOff(item));
 
 export interface Postponement {
   readonly last_error: string;
@@ -419,7 +422,7 @@ export function postpone(
   });
 }
 
-export const OUTCOME_UNKNOWN = 'outcome unknown';
+const OUTCOME_UNKNOWN = 'outcome unknown';
 
 const isUnknown = ({ unknown = [], sent }: Item) => unknown.includes(sent);
 const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];

@@ -46,8 +46,8 @@ export class InvalidRobotError extends PlainError {
   override readonly name = 'InvalidRobotError';
 }
 
-export const MAX_COMMANDS = 20;
-export const MAX_ANSWER_BYTES = 64 * 1024;
+const MAX_COMMANDS = 20;
+const MAX_ANSWER_BYTES = 64 * 1024;
 
 /**
  * Asks the robot for its answer.

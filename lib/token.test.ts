@@ -1,6 +1,6 @@
 import { GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Clock, type Engine, startEngine } from '../test/engine.ts';
+import { Clock, type Engine, loseFirstAnswer, startEngine } from '../test/engine.ts';
 import { AppKeyError } from './app-key.ts';
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from './dynamodb.ts';
 import { createTokens, NoTokenError, TOKEN_LEASE_MS } from './token.ts';
@@ -110,21 +110,11 @@ describe('get', () => {
 
   test('knows its own lease when only the answer was lost', async () => {
     const client = engine.newClient();
-    let lost = false;
-    client.middlewareStack.add(
-      (next, { commandName }) =>
-        async (args) => {
-          const result = await next(args);
-          if (lost || commandName !== 'UpdateItemCommand') return result;
-          lost = true;
-          throw Object.assign(new Error('socket hang up'), { name: 'TimeoutError' });
-        },
-      { step: 'deserialize', priority: 'low' },
-    );
+    const isLost = loseFirstAnswer(client, 'UpdateItemCommand');
     const fetchToken = vvchat();
     const token = await createTokens({ ...table, client }, fetchToken).get(app_id);
     expect(token).toMatchObject({ token: 'token-1' });
-    expect(lost).toBe(true);
+    expect(isLost()).toBe(true);
   });
 
   test('uses its token even if the lease has ended meanwhile, and leaves the row to its new holder', async () => {

@@ -45,7 +45,7 @@ export interface Tokens {
 export const TOKEN_LEASE_MS = 10_000;
 
 /** A token that VVChat refuses while it is younger than this is not the reason. */
-export const YOUNG_MS = 60_000;
+const YOUNG_MS = 60_000;
 
 /** A token is not used in the last minute of its life. */
 const SPARE_MS = 60_000;

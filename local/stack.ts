@@ -48,7 +48,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { ports, signal, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
   const cleanUps: (() => Promise<void>)[] = [];
   const stop = async () => {
-    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+    const ends = await Promise.allSettled(cleanUps.splice(0).map((cleanUp) => cleanUp()));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
   };
   const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
   const client = new DynamoDBClient({

@@ -51,3 +51,37 @@ export async function startEngine(): Promise<Engine> {
     },
   };
 }
+
+/**
+ * Has a client do the first call of an operation, and then act as if its answer had not come: the SDK repeats it.
+ *
+ * @returns whether that has happened
+ */
+export function loseFirstAnswer(client: DynamoDBClient, operation: string): () => boolean {
+  let lost = false;
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      async (args) => {
+        const result = await next(args);
+        if (lost || commandName !== operation) return result;
+        lost = true;
+        throw Object.assign(new Error('socket hang up'), { name: 'TimeoutError' });
+      },
+    { step: 'deserialize', priority: 'low' },
+  );
+  return () => lost;
+}
+
+/** Has a client fail to read one shard of the index of what is due. */
+export function failToReadShard(client: DynamoDBClient, shard: string | undefined): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const { ExpressionAttributeValues } = args.input as {
+        ExpressionAttributeValues?: Record<string, { S: string }>;
+      };
+      if (ExpressionAttributeValues?.[':shard']?.S === shard) throw new Error('no');
+      return next(args);
+    },
+    { step: 'initialize' },
+  );
+}
