@@ -1,6 +1,6 @@
 import './loopback.ts';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, Server } from 'node:http';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
@@ -48,8 +48,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { ports, signal, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
   const cleanUps: (() => Promise<void>)[] = [];
   const stop = async () => {
-    const ends = await Promise.allSettled(cleanUps.splice(0).map((cleanUp) => cleanUp()));
-    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
   };
   const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
   const client = new DynamoDBClient({
@@ -119,9 +118,13 @@ const invokeReply =
     await answer.body?.cancel();
   };
 
+/**
+ * The engine's own `close` shuts its database as well, under requests that it is still working on; it is in
+ * memory, and goes with the process.
+ */
 async function close(server: Server): Promise<void> {
   const closed = once(server, 'close');
-  server.close();
+  Server.prototype.close.call(server);
   server.closeAllConnections();
   await closed;
 }
