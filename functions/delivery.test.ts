@@ -4,7 +4,7 @@ import * as inbox from '../lib/inbox.ts';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { documented, sample, saying } from '../test/documented.ts';
 import { Clock } from '../test/engine.ts';
-import { answering } from '../test/vvchat.ts';
+import { answering } from '../test/proxy.ts';
 
 /** The functions have the time of day. */
 class Today extends Clock {
@@ -23,10 +23,7 @@ beforeEach(() => {
     vi.spyOn(console, level).mockImplementation(() => {});
   }
   const env = {
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: 'local',
-    AWS_SECRET_ACCESS_KEY: 'local',
-    AWS_ENDPOINT_URL: around.engine.endpoint,
+    ...around.engine.environment,
     INBOX_TABLE: 'vvchat-robot-local-inbox',
     TOKENS_TABLE: 'vvchat-robot-local-tokens',
     VVCHAT_API_URL: around.vvchat.url,

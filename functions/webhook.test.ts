@@ -1,7 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import type { Context } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -10,6 +7,7 @@ import type { Event } from '../lib/event.ts';
 import type { Request, Response } from '../lib/http.ts';
 import { documented, sample, saying } from '../test/documented.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { failing, hanging, startDynamoDBProxy } from '../test/proxy.ts';
 
 const HASHES = {
   local: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
@@ -34,10 +32,7 @@ beforeEach(() => {
 async function load(env: Record<string, string | undefined> = {}) {
   vi.resetModules();
   const whole = {
-    AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: 'local',
-    AWS_SECRET_ACCESS_KEY: 'local',
-    AWS_ENDPOINT_URL: engine.endpoint,
+    ...engine.environment,
     MEMBERSHIPS_TABLE: 'vvchat-robot-local-memberships',
     INBOX_TABLE: 'vvchat-robot-local-inbox',
     WEBHOOK_TOKEN_SHA256: HASHES.local,
@@ -349,35 +344,13 @@ describe('a DynamoDB that fails', () => {
     { 'Retry-After': '1' },
   );
 
-  /** In front of the engine: fails calls of the given operations for as long as it is told to. */
-  async function startProxy(operations: string[]) {
-    const state = { failing: true };
-    const server = createServer(async (request, answer) => {
-      const body = Buffer.concat(await Array.fromAsync(request));
-      const operation = `${request.headers['x-amz-target']}`.split('.')[1] as string;
-      if (state.failing && operations.includes(operation)) {
-        answer.writeHead(500, { 'Content-Type': 'application/x-amz-json-1.0' });
-        answer.end('{"__type":"InternalServerError","message":"secret"}');
-        return;
-      }
-      const { host: _, connection: __, ...headers } = request.headers;
-      const passed = await fetch(engine.endpoint, {
-        method: 'POST',
-        headers: headers as Record<string, string>,
-        body,
-      });
-      answer.writeHead(passed.status, { 'Content-Type': 'application/x-amz-json-1.0' });
-      answer.end(Buffer.from(await passed.arrayBuffer()));
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return { url, state, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
-  }
+  const broken = failing(500, 'InternalServerError');
 
   test.each([['UpdateItem'], ['Query'], ['PutItem']])(
     'in %s makes it 503, and a second delivery mends it',
     async (operation) => {
-      await using proxy = await startProxy([operation]);
+      await using proxy = await startDynamoDBProxy(engine.endpoint);
+      proxy.fault(operation, broken, broken, broken);
       const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
       const event = saying(`while ${operation} fails`);
       event.data.session.session_open_id = `group-${operation}`;
@@ -386,30 +359,27 @@ describe('a DynamoDB that fails', () => {
         expect.objectContaining({ message: 'not recorded', error: 'InternalServerError' }),
       );
       expect(JSON.stringify(log.error.mock.calls)).not.toMatch(/secret/);
-      proxy.state.failing = false;
       expect(await invoke(post(event))).toMatchObject({ status: 200, body: { status: 'queued' } });
       expect(await membershipOf(event)).toBeDefined();
     },
   );
 
   test('in a record of a membership alone is 503 too', async () => {
-    await using proxy = await startProxy(['UpdateItem']);
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    proxy.fault('UpdateItem', broken, broken, broken);
     const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
     expect(await invoke(post(documented.open))).toEqual(unavailable);
   });
 
   test('for too long is ended before the function is', async () => {
-    const server = createServer((request) => request.resume()).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    proxy.intervene = () => hanging;
     vi.resetModules();
-    await load({ AWS_ENDPOINT_URL: url });
+    await load({ AWS_ENDPOINT_URL: proxy.url });
     const { handler } = await import('./webhook.ts');
     const answer = await handler(sample('at'), {
       getRemainingTimeInMillis: () => 1_100,
     } as Context);
     expect(readable(answer)).toEqual(unavailable);
-    server.closeAllConnections();
-    await server[Symbol.asyncDispose]();
   });
 });

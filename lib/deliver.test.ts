@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { documented } from '../test/documented.ts';
 import { Clock } from '../test/engine.ts';
-import { answering, resetting } from '../test/vvchat.ts';
+import { answering, resetting } from '../test/proxy.ts';
 import { closeWebview, openWebview, sendText } from './command.ts';
 import { attempt, type Delivery, deliver, deliverNew, summaryOf } from './deliver.ts';
 import { iso, type Table, updateIf } from './dynamodb.ts';

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { saying } from '../test/documented.ts';
 import { Clock, failToReadShard } from '../test/engine.ts';
-import { answering } from '../test/vvchat.ts';
+import { answering } from '../test/proxy.ts';
 import { sendText } from './command.ts';
 import { deliverNew } from './deliver.ts';
 import { CONCURRENCY, deliverDue, PATIENCE } from './due.ts';

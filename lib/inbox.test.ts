@@ -1,4 +1,8 @@
-import { QueryCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import {
+  QueryCommand,
+  ResourceNotFoundException,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { documented, saying } from '../test/documented.ts';
 import {
@@ -180,7 +184,7 @@ describe('put', () => {
   test('passes on what else goes wrong', async () => {
     const nowhere = { ...table, name: 'no-such-table' };
     await expect(inbox.put(nowhere, message(), undefined, 5)).rejects.toThrow(
-      'Requested resource not found',
+      ResourceNotFoundException,
     );
   });
 });

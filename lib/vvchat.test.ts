@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { answering, type FakeVVChat, hanging, resetting, startVVChat } from '../test/vvchat.ts';
+import { answering, hanging, resetting } from '../test/proxy.ts';
+import { type FakeVVChat, startVVChat } from '../test/vvchat.ts';
 import { address, sendText } from './command.ts';
 import { createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from './vvchat.ts';
 
@@ -108,13 +109,11 @@ describe('an answer', () => {
     async (status) => {
       vvchat.fault('send', answering(status, ''));
       await send();
-      vvchat.fault('send', (request, answer) => {
-        request.resume();
+      vvchat.fault('send', ({ answer }) => {
         answer.writeHead(status).flushHeaders();
       });
       await send();
-      vvchat.fault('send', (request, answer) => {
-        request.resume();
+      vvchat.fault('send', ({ answer }) => {
         answer.writeHead(status, { 'Transfer-Encoding': 'chunked' }).flushHeaders();
         answer.socket?.end('this is no chunk\r\n');
       });
@@ -124,8 +123,7 @@ describe('an answer', () => {
 
   test('whose body never ends counts by its status', async () => {
     for (const status of [400, 429]) {
-      vvchat.fault('send', (request, answer) => {
-        request.resume();
+      vvchat.fault('send', ({ answer }) => {
         answer.writeHead(status, { 'Retry-After': '7' }).write('{');
       });
     }
@@ -135,8 +133,7 @@ describe('an answer', () => {
   });
 
   test('whose body is reset counts by its status', async () => {
-    vvchat.fault('send', (request, answer) => {
-      request.resume();
+    vvchat.fault('send', ({ answer }) => {
       answer.writeHead(400, { 'Content-Length': '100' });
       answer.write('x', () => answer.socket?.resetAndDestroy());
     });
@@ -203,8 +200,7 @@ describe('an answer', () => {
   );
 
   test('without an end counts by its status', async () => {
-    vvchat.fault('send', (request, answer) => {
-      request.resume();
+    vvchat.fault('send', ({ answer }) => {
       answer.writeHead(400);
       Readable.from(repeat('x'.repeat(65_536))).pipe(answer);
     });
@@ -215,8 +211,7 @@ describe('an answer', () => {
   });
 
   test('that breaks off counts by its status', async () => {
-    vvchat.fault('send', (request, answer) => {
-      request.resume();
+    vvchat.fault('send', ({ answer }) => {
       answer.writeHead(200, { 'Content-Length': '100' });
       answer.write('x', () => answer.destroy());
     });
@@ -246,8 +241,7 @@ describe('no answer', () => {
   });
 
   test('but a change of protocols leaves the outcome unknown', async () => {
-    vvchat.fault('send', (request, answer) => {
-      request.resume();
+    vvchat.fault('send', ({ answer }) => {
       answer.writeHead(101, { Connection: 'Upgrade', Upgrade: 'x' }).end();
     });
     expect(await faultOf(send())).toMatchObject({ fault: 'unknown' });

@@ -37,9 +37,12 @@ export function tableDefinitions(): CreateTableCommandInput[] {
 }
 
 /** Creates the tables, and waits for them. */
-export async function createTables(client: DynamoDBClient): Promise<void> {
+export async function createTables(
+  client: DynamoDBClient,
+  tables = tableDefinitions(),
+): Promise<void> {
   await Promise.all(
-    tableDefinitions().map(async (table) => {
+    tables.map(async (table) => {
       await client.send(new CreateTableCommand(table));
       await waitUntilTableExists(
         { client, maxWaitTime: 10, minDelay: 0.05, maxDelay: 0.1 },

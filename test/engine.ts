@@ -1,9 +1,15 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import {
+  type CreateTableCommandInput,
+  DeleteTableCommand,
+  DynamoDBClient,
+} from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import type { Table } from '../lib/dynamodb.ts';
-import { createTables, nameOf } from '../local/service.ts';
+import { createTables, nameOf, tableDefinitions } from '../local/service.ts';
+import { packaged, tablesIn } from './package.ts';
 
 /** A time that stands still until it is moved. */
 export class Clock {
@@ -18,36 +24,70 @@ export class Clock {
 
 export interface Engine extends AsyncDisposable {
   readonly endpoint: string;
+  /** With which a function finds it. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly client: DynamoDBClient;
   /** Another client, for a test to interfere with. */
   readonly newClient: () => DynamoDBClient;
   /** A table of stage local, with a clock to set. */
-  readonly table: (name: 'memberships' | 'inbox' | 'tokens', clock?: Clock) => Table;
+  readonly table: (name: 'memberships' | 'inbox' | 'tokens', clock?: Pick<Clock, 'now'>) => Table;
 }
 
-const CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
+/**
+ * DynamoDB over HTTP, with the tables of stage local: the embedded engine, on a free port and with the tables of
+ * serverless.yml; or Amazon's, with those of the compiled template and for this engine alone.
+ */
+export const startEngine = (shared = process.env.DYNAMODB_LOCAL_ENDPOINT): Promise<Engine> =>
+  shared === undefined ? startDynalite() : openDynamoDBLocal(shared);
 
-const clientOf = (endpoint: string) =>
-  new DynamoDBClient({ endpoint, region: 'us-east-1', credentials: CREDENTIALS });
-
-/** DynamoDB, embedded, over HTTP on a free port, with the tables of serverless.yml. */
-export async function startEngine(): Promise<Engine> {
+async function startDynalite(): Promise<Engine> {
   const server = dynalite({ createTableMs: 0 }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const client = clientOf(endpoint);
-  await createTables(client);
+  const { port } = server.address() as AddressInfo;
+  return openEngine(`http://127.0.0.1:${port}`, 'local', tableDefinitions(), async () => {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  });
+}
+
+async function openDynamoDBLocal(endpoint: string): Promise<Engine> {
+  const tables = tablesIn(await packaged());
+  // It keeps the data of different keys apart.
+  const accessKeyId = randomBytes(8).toString('hex');
+  const engine = await openEngine(endpoint, accessKeyId, tables, async () => {
+    for (const { TableName } of tables) {
+      await engine.client.send(new DeleteTableCommand({ TableName }));
+    }
+  });
+  return engine;
+}
+
+async function openEngine(
+  endpoint: string,
+  accessKeyId: string,
+  tables: CreateTableCommandInput[],
+  close: () => Promise<void>,
+): Promise<Engine> {
+  const credentials = { accessKeyId, secretAccessKey: 'local' };
+  const newClient = () => new DynamoDBClient({ endpoint, region: 'us-east-1', credentials });
+  const client = newClient();
+  await createTables(client, tables);
   return {
     endpoint,
+    environment: {
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: accessKeyId,
+      AWS_SECRET_ACCESS_KEY: 'local',
+      AWS_ENDPOINT_URL: endpoint,
+    },
     client,
-    newClient: () => clientOf(endpoint),
+    newClient,
     table: (name, clock = new Clock()) => ({ client, name: nameOf(name), now: clock.now }),
     [Symbol.asyncDispose]: async () => {
+      await close();
       client.destroy();
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
     },
   };
 }

@@ -1,0 +1,123 @@
+import type { Event } from '../lib/event.ts';
+import * as inbox from '../lib/inbox.ts';
+import { sample } from './documented.ts';
+import { type Engine, startEngine } from './engine.ts';
+import { type Lambda, SharedClock, startLambda } from './lambda.ts';
+import { environmentOf, type FunctionName, handlerFile, packaged, timeoutOf } from './package.ts';
+import { type HttpProxy, startDynamoDBProxy } from './proxy.ts';
+import { type FakeVVChat, startVVChat } from './vvchat.ts';
+
+/** The packaged functions in processes of their own; between them and DynamoDB and VVChat, a proxy each. */
+export interface Deployed extends AsyncDisposable {
+  readonly engine: Engine;
+  readonly dynamodb: HttpProxy;
+  readonly vvchat: FakeVVChat;
+  readonly clock: SharedClock;
+  /** Starts a container. */
+  readonly start: (name: FunctionName, skewMs?: number) => Promise<Lambda>;
+  /** What the webhook answers to an event. */
+  readonly post: (webhook: Lambda, event: Event) => Promise<Posted>;
+  /** Has an event accepted, and tells its row's key. */
+  readonly put: (event: Event) => Promise<inbox.Key>;
+  readonly read: (key: inbox.Key) => Promise<inbox.Item>;
+  /** Runs `retry`, each time after the row has come due, until the row is settled. */
+  readonly recover: (key: inbox.Key) => Promise<inbox.Item>;
+  /** The texts that VVChat carried out for its sessions and that begin so. */
+  readonly said: (beginning: string) => string[];
+}
+
+export interface Posted {
+  readonly status: number;
+  readonly body: Readonly<Record<string, string>>;
+}
+
+export async function startDeployed(): Promise<Deployed> {
+  const clock = new SharedClock();
+  const [bundle, engine, vvchat] = await Promise.all([
+    packaged(),
+    startEngine(),
+    startVVChat(clock.now),
+  ]);
+  const dynamodb = await startDynamoDBProxy(engine.endpoint);
+  const table = engine.table('inbox', clock);
+  const containers: Lambda[] = [];
+
+  const start = async (name: FunctionName, skewMs = 0) => {
+    const container = await startLambda({
+      handler: handlerFile(bundle, name),
+      timeoutMs: timeoutOf(bundle, name),
+      environment: {
+        ...environmentOf(bundle, name),
+        ...engine.environment,
+        AWS_ENDPOINT_URL: dynamodb.url,
+        AWS_ENDPOINT_URL_DYNAMODB: dynamodb.url,
+        VVCHAT_API_URL: vvchat.url,
+      },
+      clock,
+      skewMs,
+    });
+    containers.push(container);
+    return container;
+  };
+  const lasting: Partial<Record<FunctionName, Promise<Lambda>>> = {};
+  const the = (name: FunctionName) => {
+    lasting[name] ??= start(name);
+    return lasting[name];
+  };
+  const post = async (webhook: Lambda, event: Event): Promise<Posted> => {
+    const request = { ...sample('at'), body: JSON.stringify(event) };
+    const answer = (await webhook.invoke(request)) as { statusCode: number; body: string };
+    return { status: answer.statusCode, body: JSON.parse(answer.body) };
+  };
+  const read = async (key: inbox.Key) => {
+    const item = await inbox.read(table, key);
+    if (!item) throw new Error('no such row');
+    return item;
+  };
+  return {
+    engine,
+    dynamodb,
+    vvchat,
+    clock,
+    start,
+    post,
+    put: async (event) => {
+      const { body } = await post(await the('webhook'), event);
+      if (body.event_id === undefined) throw new Error(JSON.stringify(body));
+      return { session_open_id: event.data.session.session_open_id, event_id: body.event_id };
+    },
+    read,
+    recover: async (key) => {
+      const retry = await the('retry');
+      for (let runs = 0; runs < 20; runs++) {
+        const item = await read(key);
+        if (item.status !== 'pending') return item;
+        clock.advance(Math.max(Date.parse(item.next_attempt_at) - clock.now(), 0) + 1_000);
+        await retry.invoke(sample('retry'));
+      }
+      throw new Error('not settled after 20 runs');
+    },
+    said: (beginning) =>
+      vvchat.carried
+        .map(({ params }) => `${params.text}`)
+        .filter((text) => text.startsWith(beginning)),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(containers.map((it) => it[Symbol.asyncDispose]()));
+      await dynamodb[Symbol.asyncDispose]();
+      await vvchat[Symbol.asyncDispose]();
+      await engine[Symbol.asyncDispose]();
+      clock[Symbol.dispose]();
+    },
+  };
+}
+
+/** What the stream hands to `reply` for these rows. */
+export const inserted = (...keys: readonly inbox.Key[]) => ({
+  Records: keys.map(({ session_open_id, event_id }) => ({
+    ...sample('reply').Records[0],
+    dynamodb: {
+      ...sample('reply').Records[0].dynamodb,
+      Keys: { session_open_id: { S: session_open_id }, event_id: { S: event_id } },
+    },
+  })),
+});

@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Context } from 'aws-lambda';
+
+/*
+ * A Lambda container: a process that loads a packaged handler and runs one invocation after the other, as it is
+ * told by the process that has started it. Its clock goes by a file, so that tests can move it on.
+ */
+
+export interface Invocation {
+  readonly event: unknown;
+  readonly timeoutMs: number;
+}
+
+export type Result = { readonly value: unknown } | { readonly error: string };
+
+const { CLOCK_FILE = '', CLOCK_SKEW_MS = '0' } = process.env;
+const { now } = Date;
+Date.now = () => now() + Number(readFileSync(CLOCK_FILE, 'utf8')) + Number(CLOCK_SKEW_MS);
+
+const [, , file = ''] = process.argv;
+const { handler } = createRequire(import.meta.url)(file);
+
+process.on('message', async ({ event, timeoutMs }: Invocation) => {
+  const began = Date.now();
+  const context: Partial<Context> = {
+    getRemainingTimeInMillis: () => timeoutMs - (Date.now() - began),
+  };
+  process.send?.(await resultOf(() => handler(event, context)));
+});
+process.send?.('ready');
+
+async function resultOf(call: () => Promise<unknown>): Promise<Result> {
+  try {
+    return { value: await call() };
+  } catch (error) {
+    return { error: `${error}` };
+  }
+}

@@ -1,0 +1,89 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { CreateTableCommandInput } from '@aws-sdk/client-dynamodb';
+import { unzipSync } from 'fflate';
+import { copyProject } from './project.ts';
+
+export type FunctionName = 'webhook' | 'reply' | 'retry';
+
+/** What `serverless package` makes of the project for stage local, with the robot of test/robot.ts. */
+export interface Package {
+  readonly folder: string;
+  /** The compiled CloudFormation template. */
+  readonly template: Template;
+}
+
+interface Template {
+  readonly Resources: Readonly<Record<string, Resource>>;
+}
+
+interface Resource {
+  readonly Type: string;
+  // biome-ignore lint/suspicious/noExplicitAny: each type has its own
+  readonly Properties: any;
+}
+
+/** Packages the project, or takes what the global set-up has packaged. */
+export async function packaged(): Promise<Package> {
+  const folder = process.env.PACKAGE_FOLDER ?? (await makePackage());
+  const template = await readFile(join(folder, TEMPLATE), 'utf8');
+  return { folder, template: JSON.parse(template) };
+}
+
+const TEMPLATE = 'cloudformation-template-update-stack.json';
+const FUNCTIONS: readonly FunctionName[] = ['webhook', 'reply', 'retry'];
+
+/** For Vitest, as a global set-up: every test takes this one. */
+export default async function setup(): Promise<() => Promise<void>> {
+  const folder = await makePackage();
+  process.env.PACKAGE_FOLDER = folder;
+  return () => rm(folder, { recursive: true, force: true });
+}
+
+async function makePackage(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-package-'));
+  await using project = await copyProject();
+  const robot = await readFile(new URL('robot.ts', import.meta.url), 'utf8');
+  await project.change('lib/robot.ts', () => robot);
+  const run = project.start(['serverless', 'package', '--package', folder]);
+  if ((await run.ends()) !== 0) throw new Error(run.output());
+  for (const name of FUNCTIONS) {
+    const files = unzipSync(await readFile(join(folder, `${name}.zip`)));
+    for (const [file, content] of Object.entries(files)) {
+      const path = join(folder, name, file);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, content);
+    }
+  }
+  return folder;
+}
+
+/** The file that has a function's handler. */
+export const handlerFile = ({ folder }: Package, name: FunctionName): string =>
+  join(folder, name, 'functions', `${name}.cjs`);
+
+const propertiesOf = ({ template }: Package, name: FunctionName) =>
+  template.Resources[`${name[0]?.toUpperCase()}${name.slice(1)}LambdaFunction`]?.Properties;
+
+/** The environment variables of a function. */
+export const environmentOf = (it: Package, name: FunctionName): Record<string, string> =>
+  propertiesOf(it, name).Environment.Variables;
+
+/** The time-out of a function in milliseconds. */
+export const timeoutOf = (it: Package, name: FunctionName): number =>
+  propertiesOf(it, name).Timeout * 1_000;
+
+/** The tables as `CreateTable` takes them: with their streams, and without what has a call of its own. */
+export const tablesIn = ({ template }: Package): CreateTableCommandInput[] =>
+  Object.values(template.Resources)
+    .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
+    .map(({ Properties }) => {
+      const { TimeToLiveSpecification: _, StreamSpecification, ...table } = Properties;
+      return {
+        ...table,
+        ...(StreamSpecification && {
+          StreamSpecification: { ...StreamSpecification, StreamEnabled: true },
+        }),
+      };
+    });

@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * Once more what works on DynamoDB, now on Amazon's engine; and what takes longer, or needs more than Node.
+ */
+export default defineConfig({
+  test: {
+    include: ['{functions,lib}/**/*.test.ts', 'test/**/*.{test,all}.ts'],
+    globalSetup: ['test/dynamodb-local.ts', 'test/package.ts'],
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+    restoreMocks: true,
+    unstubEnvs: true,
+  },
+});
