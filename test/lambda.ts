@@ -37,8 +37,12 @@ export class ContainerEndedError extends Error {
 
 /** A Lambda container: a process with a packaged handler. */
 export interface Lambda extends AsyncDisposable {
-  readonly pid: number;
-  /** @throws {ContainerEndedError}, or an error with what the handler threw as its message */
+  readonly hasEnded: () => boolean;
+  /**
+   * One invocation at a time; others wait for their turn.
+   *
+   * @throws {ContainerEndedError}, or an error with what the handler threw as its message
+   */
   readonly invoke: (event: unknown) => Promise<unknown>;
   readonly kill: () => void;
   /** Stands still, as Lambda has a container do between two invocations, and at any other moment. */
@@ -84,15 +88,21 @@ export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   } catch (cause) {
     throw new Error(printed, { cause });
   }
+  const invoke = async (event: unknown) => {
+    if (hasEnded(child)) return ended;
+    const answered = told();
+    child.send({ event, timeoutMs });
+    const [result] = (await answered) as [Result];
+    if ('error' in result) throw new Error(result.error);
+    return result.value;
+  };
+  let busy: Promise<unknown> = Promise.resolve();
   return {
-    pid: child.pid as number,
-    invoke: async (event) => {
-      if (hasEnded(child)) return ended;
-      const answered = told();
-      child.send({ event, timeoutMs });
-      const [result] = (await answered) as [Result];
-      if ('error' in result) throw new Error(result.error);
-      return result.value;
+    hasEnded: () => hasEnded(child),
+    invoke: (event) => {
+      const invocation = busy.then(() => invoke(event));
+      busy = invocation.catch(() => {});
+      return invocation;
     },
     kill: () => void child.kill('SIGKILL'),
     freeze: () => void child.kill('SIGSTOP'),

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { CreateTableCommandInput } from '@aws-sdk/client-dynamodb';
 import { unzipSync } from 'fflate';
 import { copyProject } from './project.ts';
+import type { Mapping } from './shard-reader.ts';
 
 export type FunctionName = 'webhook' | 'reply' | 'retry';
 
@@ -65,6 +66,11 @@ export const handlerFile = ({ folder }: Package, name: FunctionName): string =>
 
 const propertiesOf = ({ template }: Package, name: FunctionName) =>
   template.Resources[`${name[0]?.toUpperCase()}${name.slice(1)}LambdaFunction`]?.Properties;
+
+/** How the inbox table's stream comes to `reply`. */
+export const mappingIn = ({ template }: Package): Mapping =>
+  Object.values(template.Resources).find(({ Type }) => Type === 'AWS::Lambda::EventSourceMapping')
+    ?.Properties;
 
 /** The environment variables of a function. */
 export const environmentOf = (it: Package, name: FunctionName): Record<string, string> =>
