@@ -153,6 +153,21 @@ describe('a row whose worker ended without a word', () => {
     expect(new Set(order.slice(5))).toEqual(new Set(suspects));
   });
 
+  test('comes before those that were tried more often', async () => {
+    const poison = await cutOff();
+    clock.advance(180_000);
+    await inbox.claim(around.inbox, await around.read(poison));
+    const neighbours: inbox.Item[] = [];
+    for (let i = 0; i < 6; i++) neighbours.push(await cutOff());
+    clock.advance(360_000);
+    const outcomes = vi.spyOn(console, 'info').mockReset();
+    expect(await run({})).toEqual({ ignored: 6, failed: 1 });
+    expect(outcomes.mock.calls.map(([{ message }]) => message)).toEqual([
+      ...neighbours.map(() => 'inbox row ignored'),
+      'inbox row failed',
+    ]);
+  });
+
   test('fails once the robot was asked three times', async () => {
     const item = await cutOff();
     clock.advance(180_000);

@@ -21,8 +21,8 @@ const ONE_ROW_MS = ROBOT_MS + SENDING_MS;
 
 /**
  * Delivers what is due: what failed before, and what a crash left behind. Rows whose last worker ended
- * without a word come after all the others and one at a time: a message that kills its worker takes nobody
- * with it.
+ * without a word come after all the others and one at a time, those that were tried least first: a message
+ * that kills its worker takes nobody with it, and is behind those that it took with it before.
  *
  * @throws when the index could not be read whole, after all that could be read was delivered
  */
@@ -63,7 +63,7 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
     }
   };
   const takers = await Promise.allSettled(Array.from({ length: CONCURRENCY }, takeAll));
-  for (const suspect of suspects) {
+  for (const suspect of suspects.toSorted((a, b) => a.tries - b.tries)) {
     if (table.now() > last) break;
     outcomes.push(await attempt(suspect, () => deliverOf(suspect)));
   }

@@ -43,7 +43,7 @@ export interface Lambda extends AsyncDisposable {
    *
    * @throws {ContainerEndedError}, or an error with what the handler threw as its message
    */
-  readonly invoke: (event: unknown) => Promise<unknown>;
+  readonly invoke: (event: unknown, timeoutMs?: number) => Promise<unknown>;
   readonly kill: () => void;
   /** Stands still, as Lambda has a container do between two invocations, and at any other moment. */
   readonly freeze: () => void;
@@ -62,7 +62,7 @@ export interface LambdaOptions {
 }
 
 export async function startLambda(options: LambdaOptions): Promise<Lambda> {
-  const { handler, timeoutMs, environment, clock, skewMs = 0 } = options;
+  const { handler, environment, clock, skewMs = 0 } = options;
   const child = spawn(process.execPath, [PROCESS, handler], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
@@ -88,7 +88,7 @@ export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   } catch (cause) {
     throw new Error(printed, { cause });
   }
-  const invoke = async (event: unknown) => {
+  const invoke = async (event: unknown, timeoutMs: number) => {
     if (hasEnded(child)) return ended;
     const answered = told();
     child.send({ event, timeoutMs });
@@ -99,8 +99,8 @@ export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   let busy: Promise<unknown> = Promise.resolve();
   return {
     hasEnded: () => hasEnded(child),
-    invoke: (event) => {
-      const invocation = busy.then(() => invoke(event));
+    invoke: (event, timeoutMs = options.timeoutMs) => {
+      const invocation = busy.then(() => invoke(event, timeoutMs));
       busy = invocation.catch(() => {});
       return invocation;
     },

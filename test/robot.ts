@@ -13,6 +13,7 @@ export const robot = {
     [
       /^think for (?<seconds>\d+) s/,
       async ({ text, match }) => {
+        console.log('thinking');
         await sleep(Number(match.groups?.seconds) * 1_000);
         return sendText(text);
       },
