@@ -6,6 +6,9 @@ export class AppKeyError extends Error {
   override readonly name = 'AppKeyError';
 }
 
+/** So that the key and the token for it are there within the lease of whoever fetches the token. */
+const READ_MS = 4_000;
+
 /**
  * Where the apps' keys are: in SSM parameters below a path (SecureString, read anew at each call, so that a
  * changed key needs no deployment), or in the configuration itself.
@@ -31,6 +34,7 @@ export function appKeys({
     try {
       const { Parameter } = await ssm.send(
         new GetParameterCommand({ Name: `${APP_KEYS_PREFIX}${app_id}`, WithDecryption: true }),
+        { abortSignal: AbortSignal.timeout(READ_MS) },
       );
       return Parameter?.Value || missing(app_id, `${APP_KEYS_PREFIX}`);
     } catch (cause) {

@@ -160,7 +160,7 @@ describe('a row whose worker ended without a word', () => {
     const neighbours: inbox.Item[] = [];
     for (let i = 0; i < 6; i++) neighbours.push(await cutOff());
     clock.advance(360_000);
-    const outcomes = vi.spyOn(console, 'info').mockReset();
+    const outcomes = vi.mocked(console.info).mockClear();
     expect(await run({})).toEqual({ ignored: 6, failed: 1 });
     expect(outcomes.mock.calls.map(([{ message }]) => message)).toEqual([
       ...neighbours.map(() => 'inbox row ignored'),

@@ -89,7 +89,9 @@ describe('an answer', () => {
   test.each([
     [429, 'busy'],
     [500, 'busy'],
+    [502, 'busy'],
     [503, 'busy'],
+    [504, 'unknown'],
     [302, 'busy'],
     [400, 'refused'],
     [401, 'refused'],

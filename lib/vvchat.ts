@@ -19,8 +19,9 @@ export interface FetchedToken {
 
 /**
  * - `unreachable`: nothing was sent
- * - `unknown`: the request went out, or part of it, and what became of it cannot be known
- * - `busy`: 429, 5xx, or a redirect, which is not followed: nothing was carried out, and later may be better
+ * - `unknown`: the request went out, or part of it, and what became of it cannot be known; a gateway that
+ *   answers 504 does not know either
+ * - `busy`: 429, another 5xx, or a redirect, which is not followed: nothing was carried out, and later may be better
  * - `refused`: another 4xx: nothing was carried out, and the same request will not be
  */
 export type VVChatFault = 'unreachable' | 'unknown' | 'busy' | 'refused';
@@ -169,16 +170,21 @@ const codeOf = (cause: Error) =>
 function faultOf(answer: HttpAnswer, query: readonly string[], now: number): VVChatError {
   const { status, retryAfter, body } = answer;
   const { err_code, err_msg } = errorOf(body);
-  const busy = status === 429 || status < 400 || status >= 500;
-  const retryAfterMs = busy ? readRetryAfter(retryAfter, now) : undefined;
+  const fault = faultIn(status);
+  const retryAfterMs = fault === 'refused' ? undefined : readRetryAfter(retryAfter, now);
   return new VVChatError(
-    busy ? 'busy' : 'refused',
+    fault,
     `VVChat answered ${status}${err_code === undefined ? '' : ` (err_code ${err_code})`}`,
     {
       ...(err_msg !== undefined && { detail: redacted(err_msg, query) }),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
     },
   );
+}
+
+function faultIn(status: number): VVChatFault {
+  if (status === 504) return 'unknown';
+  return status === 429 || status < 400 || status >= 500 ? 'busy' : 'refused';
 }
 
 const ErrorBody = v.pipe(

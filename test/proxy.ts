@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface Exchange {
   /** What it asks for, such as `UpdateItem` or `send`. */
   readonly operation: string;
+  readonly url: string;
   readonly body: Buffer;
   readonly answer: ServerResponse;
   /** Has the server behind do it, and waits for what it answers. */
@@ -47,7 +48,7 @@ export async function startProxy(
     const body = await bodyOf(incoming).catch(() => undefined);
     if (!body) return;
     const forward = () => forwardTo(target, incoming, body);
-    const exchange = { operation, body, answer, forward };
+    const exchange = { operation, url: incoming.url ?? '', body, answer, forward };
     const fault = waiting.get(operation)?.shift() ?? proxy.intervene(exchange) ?? passing;
     await Promise.resolve(fault(exchange)).catch(() => answer.socket?.destroy());
   }).listen(0, '127.0.0.1');
