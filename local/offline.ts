@@ -24,6 +24,7 @@ export class OfflineError extends Error {
 
 /** API Gateway and Lambda: serverless-offline, in a process of its own. */
 export interface Offline {
+  readonly pid: number;
   /** Settles once the webhook has answered. */
   readonly answers: (webhookUrl: string) => Promise<void>;
   /** Rejects when the process ends by itself. */
@@ -77,6 +78,7 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
   });
   broken.catch(() => {});
   return {
+    pid: child.pid as number,
     answers: (webhookUrl) => Promise.race([untilAnswered(webhookUrl, over.signal), broken]),
     broken,
     onReload: (listener) => {

@@ -12,6 +12,8 @@ import { playStream, type StreamOptions } from './stream.ts';
 
 export interface StackOptions {
   readonly ports: Ports;
+  /** Where the functions find DynamoDB and VVChat, if something stands between. */
+  readonly between?: Pick<Ports, 'dynamodb' | 'vvchat'>;
   readonly onReady?: (server: ServerName, url: string) => void;
   /** What the robot had VVChat do. */
   readonly onCarried?: (carried: Carried) => void;
@@ -23,6 +25,8 @@ export interface StackOptions {
 
 export interface Stack {
   readonly client: DynamoDBClient;
+  /** The process that the functions run in. */
+  readonly workersPid: number;
   readonly url: (server: ServerName) => string;
   /** Rejects when a part ends by itself. */
   readonly broken: Promise<never>;
@@ -45,7 +49,14 @@ export const WEBHOOK_PATH = '/vvchat/events?token=local';
  * @throws when a part does not come up; what has come up is ended
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { ports, signal, onReady = () => {}, onCarried = () => {}, onLine = () => {} } = options;
+  const {
+    ports,
+    between,
+    signal,
+    onReady = () => {},
+    onCarried = () => {},
+    onLine = () => {},
+  } = options;
   const cleanUps: (() => Promise<void>)[] = [];
   const stop = async () => {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -81,7 +92,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     onReady('lambda', url('lambda'));
   };
 
-  const offline = startOffline(ports, onLine);
+  const offline = startOffline({ ...ports, ...between }, onLine);
   cleanUps.push(offline.stop);
   signal?.addEventListener('abort', offline.stop, { once: true });
   const parts = [startFunctions(), startData(), startVVChat()];
@@ -95,7 +106,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     });
     cleanUps.push(stream.stop);
     offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart(GRACE_MS + 100)));
-    return { client, url, broken: offline.broken, stop };
+    return { client, workersPid: offline.pid, url, broken: offline.broken, stop };
   } catch (error) {
     await offline.stop();
     await Promise.allSettled(parts);

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -40,6 +40,8 @@ export async function startProxy(
   operationOf: (request: IncomingMessage) => string,
 ): Promise<HttpProxy> {
   const requests: string[] = [];
+  // Idle connections are given up before the server behind does so.
+  const agent = new Agent({ keepAlive: true, timeout: 2_000 });
   const waiting = new Map<string, Fault[]>();
   const server = createServer(async (incoming, answer) => {
     const operation = operationOf(incoming);
@@ -47,7 +49,7 @@ export async function startProxy(
     // The one who asked may be killed meanwhile.
     const body = await bodyOf(incoming).catch(() => undefined);
     if (!body) return;
-    const forward = () => forwardTo(target, incoming, body);
+    const forward = () => forwardTo(target, agent, incoming, body);
     const exchange = { operation, url: incoming.url ?? '', body, answer, forward };
     const fault = waiting.get(operation)?.shift() ?? proxy.intervene(exchange) ?? passing;
     await Promise.resolve(fault(exchange)).catch(() => answer.socket?.destroy());
@@ -65,6 +67,7 @@ export async function startProxy(
       const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();
+      agent.destroy();
       await closed;
     },
   };
@@ -75,6 +78,10 @@ export async function startProxy(
 export const startDynamoDBProxy = (endpoint: string): Promise<HttpProxy> =>
   startProxy(endpoint, ({ headers }) => `${headers['x-amz-target']}`.replace(/^.*\./, ''));
 
+/** In front of VVChat's robot API. */
+export const startVVChatProxy = (url: string): Promise<HttpProxy> =>
+  startProxy(url, (request) => (request.url?.startsWith('/robotapi/v1/token') ? 'token' : 'send'));
+
 async function bodyOf(message: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of message) chunks.push(chunk);
@@ -83,10 +90,12 @@ async function bodyOf(message: IncomingMessage): Promise<Buffer> {
 
 async function forwardTo(
   target: string,
+  agent: Agent,
   { url = '', method = '', headers }: IncomingMessage,
   body: Buffer,
 ): Promise<Answer> {
-  const forwarded = request(new URL(url, target), { method, headers, agent: false });
+  const { connection: _, ...rest } = headers;
+  const forwarded = request(new URL(url, target), { method, headers: rest, agent });
   forwarded.end(body);
   const [answer] = (await once(forwarded, 'response')) as [IncomingMessage];
   return { status: answer.statusCode ?? 0, headers: answer.headers, body: await bodyOf(answer) };

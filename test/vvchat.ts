@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { type Carried, createRobotApiSimulator } from '../local/simulator/robot-api.ts';
-import { type HttpProxy, startProxy } from './proxy.ts';
+import { type HttpProxy, startVVChatProxy } from './proxy.ts';
 
 /**
  * VVChat's robot API over HTTP on a free port: as documented, but for the faults that a test asks for, by the
@@ -30,9 +30,7 @@ export async function startVVChat(now: () => number = Date.now): Promise<FakeVVC
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const proxy = await startProxy(`http://127.0.0.1:${port}`, ({ url }) =>
-    url?.startsWith('/robotapi/v1/token') ? 'token' : 'send',
-  );
+  const proxy = await startVVChatProxy(`http://127.0.0.1:${port}`);
   const closeProxy = proxy[Symbol.asyncDispose];
   return Object.assign(proxy, {
     carried,
