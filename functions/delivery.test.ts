@@ -87,6 +87,35 @@ test('retry says so when nothing is due', async () => {
   expect(console.info).toHaveBeenLastCalledWith({ message: 'nothing is due' });
 });
 
+test('retry puts back what failed, when it is asked to', async () => {
+  const { handler } = await import('./retry.ts');
+  const item = await around.put(saying('redriven'));
+  await inbox.fail(around.inbox, inbox.seen(item), 'VVChat answered 400', 30);
+  expect(await handler(sample('redrive'), within(300_000))).toMatchObject({
+    listed: 1,
+    rows: [{ event_id: item.event_id, last_error: 'VVChat answered 400' }],
+  });
+  expect(await handler({ redrive: {} }, within(300_000))).toMatchObject({ redriven: 1 });
+  expect(console.info).toHaveBeenLastCalledWith({
+    message: 'looked at failed rows',
+    redriven: 1,
+    outcome_unknown: 0,
+    others: 0,
+  });
+  around.vvchat.carried.length = 0;
+  expect(await handler({}, within(300_000))).toEqual({ replied: 1 });
+  expect(said()).toEqual([['xds2323', expect.stringContaining('redriven')]]);
+});
+
+test('retry refuses what it does not know, rather than take it for the schedule', async () => {
+  const { handler } = await import('./retry.ts');
+  await expect(
+    handler({ redriev: {} } as unknown as Record<string, never>, within(300_000)),
+  ).rejects.toThrow(
+    'Takes the event of the schedule, or {"redrive": {…}} to put failed rows back.',
+  );
+});
+
 test("VVChat's test host is warned about, for it has no https", async () => {
   vi.stubEnv('VVCHAT_API_URL', 'http://dev.vvchat.im');
   await import('./reply.ts');

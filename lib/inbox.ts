@@ -24,7 +24,7 @@ import type { Event, EventName } from './event.ts';
  *   put ─▶ pending ─ answer ─▶ pending ─ count ─▶ … ─ settle ─▶ replied
  *            │  ▲                 │  ▲
  *            │  └ renew, postpone ┴──┘      ignore ─▶ ignored      fail ─▶ failed
- *            └─ claim (retry, once it is due)
+ *            └─ claim (retry, once it is due)                        └─ redrive ─▶ pending
  *
  * The lease of whoever works on a row ends at `next_attempt_at`; then it is due, for anybody.
  */
@@ -103,6 +103,9 @@ const CLOCK_SKEW_MS = 30_000;
 const GIVE_UP_MS = 24 * 3_600_000;
 const MAX_TRIES = 3;
 const DUE_SHARDS = 16;
+
+/** Where the index has the rows that failed. */
+const FAILED = 'failed';
 
 /** What `last_error` says while the robot is asked; who finds it on a row that is due knows of a crash. */
 const UNFINISHED = 'unfinished';
@@ -280,6 +283,46 @@ export async function* due(table: Table, random = Math.random): AsyncGenerator<K
   if (faults.length > 0) throw faults[0];
 }
 
+/** Where a row is among those that failed. */
+export type FailedKey = Key & Pick<Item, 'next_attempt_at'>;
+
+/**
+ * The rows that failed, in the order in which they did, as the index has them: possibly stale.
+ *
+ * @param between times of failure, ISO 8601 UTC, both included
+ * @param after begins behind this one
+ */
+export async function failedRows(
+  table: Table,
+  limit: number,
+  between: { readonly from: string; readonly to: string },
+  after?: FailedKey,
+): Promise<FailedKey[]> {
+  const { Items = [] } = await table.client.send(
+    new QueryCommand({
+      TableName: table.name,
+      IndexName: 'due',
+      KeyConditionExpression: 'due_shard = :failed AND next_attempt_at BETWEEN :from AND :to',
+      ExpressionAttributeValues: toAttributes({
+        ':failed': FAILED,
+        ':from': between.from,
+        ':to': between.to,
+      }),
+      ExclusiveStartKey: after && toAttributes({ ...placeOf(after), due_shard: FAILED }),
+      Limit: limit,
+    }),
+    table.options,
+  );
+  return Items.map((it) => placeOf(toItem(it)));
+}
+
+/** What {@link failedRows} needs to go on behind a row. */
+export const placeOf = ({ session_open_id, event_id, next_attempt_at }: FailedKey): FailedKey => ({
+  session_open_id,
+  event_id,
+  next_attempt_at,
+});
+
 /** The commands that the robot answered, once it has. */
 export const commandsOf = ({ commands }: Item): readonly Command[] | undefined =>
   commands === undefined ? undefined : JSON.parse(commands);
@@ -376,7 +419,7 @@ export const fail = (
     ...settled(table, retentionDays),
     ...(outcomeUnknown && { unknown: withUnknown(hold.item) }),
     status: 'failed',
-    due_shard: 'failed',
+    due_shard: FAILED,
     next_attempt_at: iso(table.now()),
     last_error,
   });
@@ -424,7 +467,29 @@ export function postpone(
 
 const OUTCOME_UNKNOWN = 'outcome unknown';
 
-const isUnknown = ({ unknown = [], sent }: Item) => unknown.includes(sent);
+/**
+ * Puts a failed row back: due now, with its tries and its 24 hours anew. What was sent stays sent, and what the
+ * robot has answered stays its answer.
+ *
+ * @throws {LostHoldError} when it is not the failed row any more that was seen
+ */
+export const redrive = (table: Table, item: Item): Promise<Hold> =>
+  write(
+    table,
+    seen(item),
+    {
+      status: 'pending',
+      tries: 0,
+      next_attempt_at: iso(table.now()),
+      give_up_at: iso(table.now() + GIVE_UP_MS),
+      due_shard: shardOf(item.event_id),
+      expires_at: undefined,
+    },
+    { claims: false, from: 'failed' },
+  );
+
+/** Whether the command at hand went out with an unknown outcome: sent again, it may be said twice. */
+export const isUnknown = ({ unknown = [], sent }: Item) => unknown.includes(sent);
 const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];
 
 /** A back-off that is preset stays: to write it again would cost the index a change. */
@@ -454,11 +519,11 @@ const settled = ({ now }: Table, retentionDays: number): Partial<Changes> => ({
 // ---- conditions and the one write that uses them
 
 const ABSENT = 'attribute_not_exists(event_id)';
-const PENDING = '#status = :pending';
+const SAME_STATUS = '#status = :seen_status';
 const SAME_CLAIM = '#attempts = :seen_attempts';
 const SAME_LEASE = '#next_attempt_at = :seen_next_attempt_at';
 const SAME_PROGRESS = '#sent = :seen_sent';
-const AS_SEEN = [PENDING, SAME_CLAIM, SAME_LEASE, SAME_PROGRESS];
+const AS_SEEN = [SAME_STATUS, SAME_CLAIM, SAME_LEASE, SAME_PROGRESS];
 const DUE = '#next_attempt_at <= :now';
 
 type Changes = { [Name in keyof Item]: Item[Name] | undefined };
@@ -474,7 +539,11 @@ async function write(
   table: Table,
   { item, claimed, backedOff, claim_id }: Hold,
   changes: Partial<Changes>,
-  { claims = !claimed, onlyIfDue = false } = {},
+  {
+    claims = !claimed,
+    onlyIfDue = false,
+    from = 'pending',
+  }: { claims?: boolean; onlyIfDue?: boolean; from?: 'pending' | 'failed' } = {},
 ): Promise<Hold> {
   const written = {
     ...changes,
@@ -487,7 +556,7 @@ async function write(
     written,
     onlyIfDue ? [...AS_SEEN, DUE] : AS_SEEN,
     {
-      pending: 'pending',
+      seen_status: from,
       seen_attempts: item.attempts,
       seen_next_attempt_at: item.next_attempt_at,
       seen_sent: item.sent,

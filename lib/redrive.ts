@@ -1,0 +1,176 @@
+import * as v from 'valibot';
+import { iso, type Table } from './dynamodb.ts';
+import { PlainError } from './error.ts';
+import * as inbox from './inbox.ts';
+
+/** What an operator asked for is not understood; the message says what is wrong, and what to write. */
+export class InvalidRedriveError extends PlainError {
+  override readonly name = 'InvalidRedriveError';
+}
+
+/** What became of the failed rows that were looked at. */
+export interface Redriven {
+  /** How many were put back: they are due, and `retry` answers them within a minute or two. */
+  readonly redriven?: number;
+  /** How many would be. */
+  readonly listed?: number;
+  /** How many of those that were asked for stay failed, since a command of theirs may have been carried out. */
+  readonly outcome_unknown: number;
+  /** How many are not among those that were asked for. */
+  readonly others: number;
+  /** There may be more: the same request with this as `after` goes on. */
+  readonly after?: string;
+  /** Which would be put back. */
+  readonly rows?: readonly FailedRow[];
+}
+
+export type FailedRow = inbox.Key &
+  Pick<inbox.Item, 'app_id' | 'last_error' | 'sent' | 'unknown'> & { readonly failed_at: string };
+
+const MAX_LIMIT = 1_000;
+
+/** How many rows are read and written at a time. */
+const AT_ONCE = 25;
+
+/** No more rows are taken up with less time than this before the deadline. */
+const SPARE_MS = 20_000;
+
+const limitRange = `must be a whole number from 1 to ${MAX_LIMIT}`;
+
+const text = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
+
+const time = v.pipe(
+  v.string('must be a time such as "2026-03-14T09:00:00Z"'),
+  v.check(
+    (it) => /^\d{4}-\d\d-\d\d/.test(it) && !Number.isNaN(Date.parse(it)),
+    'must be a time such as "2026-03-14T09:00:00Z"',
+  ),
+  v.transform((it) => iso(Date.parse(it))),
+);
+
+const Place = v.strictObject({ session_open_id: text, event_id: text, next_attempt_at: text });
+
+const WRONG_PLACE = 'must be what an earlier answer had as "after"';
+
+const place = v.pipe(
+  v.string(WRONG_PLACE),
+  v.rawTransform(({ dataset: { value }, addIssue, NEVER }) => {
+    const json = Buffer.from(value, 'base64url').toString();
+    const result = v.safeParse(v.pipe(v.string(), v.parseJson(), Place), json);
+    if (result.success) return result.output;
+    addIssue({ message: WRONG_PLACE });
+    return NEVER;
+  }),
+);
+
+const boolean = v.boolean('must be true or false');
+
+const Redrive = v.strictObject(
+  {
+    /** Tells which rows these are, and changes nothing. */
+    list: v.optional(boolean, false),
+    /** How many failed rows to look at. */
+    limit: v.optional(
+      v.pipe(
+        v.number(limitRange),
+        v.integer(limitRange),
+        v.minValue(1, limitRange),
+        v.maxValue(MAX_LIMIT, limitRange),
+      ),
+      100,
+    ),
+    app_id: v.optional(text),
+    session_open_id: v.optional(text),
+    /** How `last_error` begins. */
+    last_error: v.optional(text),
+    /** When they failed, both included. */
+    from: v.optional(time, '1970-01-01T00:00:00Z'),
+    to: v.optional(time, '9999-12-31T00:00:00Z'),
+    /** Also those of which a command may have been carried out: that one may then be said again. */
+    outcome_unknown: v.optional(boolean, false),
+    after: v.optional(place),
+  },
+  ({ expected }) =>
+    expected === 'never'
+      ? 'is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after'
+      : 'must be an object, such as {} or {"list": true}',
+);
+
+type Redrive = v.InferOutput<typeof Redrive>;
+
+/**
+ * Puts failed rows back into the inbox, or lists them.
+ *
+ * Bounded, and resumable: a call looks at `limit` rows at most; the same request again, with `after` from the
+ * answer, goes on. A call that ends in the middle has put back some, and leaves the others as they are.
+ *
+ * @param request `{ list?, limit?, app_id?, session_open_id?, last_error?, from?, to?, outcome_unknown?, after? }`
+ * @throws {InvalidRedriveError}
+ */
+export async function redrive(table: Table, request: unknown, deadline: number): Promise<Redriven> {
+  const wanted = parse(request);
+  const keys = await inbox.failedRows(table, wanted.limit, wanted, wanted.after);
+  const counts = { taken: 0, outcome_unknown: 0, others: 0 };
+  const rows: FailedRow[] = [];
+
+  const take = async (key: inbox.Key) => {
+    const item = await inbox.read(table, key);
+    if (item?.status !== 'failed' || !isWanted(item, wanted)) return 'others';
+    if (inbox.isUnknown(item) && !wanted.outcome_unknown) return 'outcome_unknown';
+    if (wanted.list) rows.push(rowOf(item));
+    else await inbox.redrive(table, item);
+    return 'taken';
+  };
+  const takeOrLeave = async (key: inbox.Key) => {
+    try {
+      return await take(key);
+    } catch (error) {
+      // Somebody else has put it back in this moment.
+      if (error instanceof inbox.LostHoldError) return 'others';
+      throw error;
+    }
+  };
+
+  let looked = 0;
+  while (looked < keys.length && table.now() < deadline - SPARE_MS) {
+    const batch = keys.slice(looked, looked + AT_ONCE);
+    for (const outcome of await Promise.all(batch.map(takeOrLeave))) counts[outcome]++;
+    looked += batch.length;
+  }
+  const last = keys[looked - 1] ?? wanted.after;
+  const isOver = looked === keys.length && keys.length < wanted.limit;
+  const { taken, ...left } = counts;
+  return {
+    ...(wanted.list ? { listed: taken } : { redriven: taken }),
+    ...left,
+    ...(!isOver && last && { after: Buffer.from(JSON.stringify(last)).toString('base64url') }),
+    ...(wanted.list && { rows }),
+  };
+}
+
+function parse(request: unknown): Redrive {
+  // To valibot a list is an object as well.
+  const named = Array.isArray(request) ? null : request;
+  const result = v.safeParse(Redrive, named, { abortPipeEarly: true });
+  if (result.success) return result.output;
+  const faults = result.issues.map((issue) => {
+    const path = v.getDotPath(issue);
+    return `redrive${path === null ? '' : `.${path}`} ${issue.message}`;
+  });
+  throw new InvalidRedriveError(`${faults.join('; ')}.`);
+}
+
+const isWanted = (item: inbox.Item, { app_id, session_open_id, last_error }: Redrive) =>
+  (app_id === undefined || item.app_id === app_id) &&
+  (session_open_id === undefined || item.session_open_id === session_open_id) &&
+  (last_error === undefined || item.last_error?.startsWith(last_error) === true);
+
+const rowOf = (item: inbox.Item): FailedRow => ({
+  session_open_id: item.session_open_id,
+  event_id: item.event_id,
+  app_id: item.app_id,
+  failed_at: item.next_attempt_at,
+  sent: item.sent,
+  ...(item.unknown && { unknown: item.unknown }),
+  ...(item.last_error !== undefined && { last_error: item.last_error }),
+});
