@@ -18,9 +18,7 @@ export function queryValues(request: Request, name: string): readonly string[] {
   }
   const several =
     'multiValueQueryStringParameters' in request && request.multiValueQueryStringParameters?.[name];
-  if (several) return several;
-  const one = request.queryStringParameters?.[name];
-  return one === undefined ? [] : [one];
+  return (several || [request.queryStringParameters?.[name]]).filter((it) => it !== undefined);
 }
 
 /** The body's bytes; nothing when it is said to be base64 and is not. */
