@@ -37,6 +37,7 @@ export class ContainerEndedError extends Error {
 
 /** A Lambda container: a process with a packaged handler. */
 export interface Lambda extends AsyncDisposable {
+  readonly pid: number;
   readonly hasEnded: () => boolean;
   /**
    * One invocation at a time; others wait for their turn.
@@ -98,6 +99,7 @@ export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   };
   let busy: Promise<unknown> = Promise.resolve();
   return {
+    pid: child.pid as number,
     hasEnded: () => hasEnded(child),
     invoke: (event, timeoutMs = options.timeoutMs) => {
       const invocation = busy.then(() => invoke(event, timeoutMs));
