@@ -3,6 +3,7 @@ import {
   ResourceNotFoundException,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { documented, saying } from '../test/documented.ts';
 import {
@@ -123,6 +124,30 @@ describe('put', () => {
     });
     clock.advance(4_999);
     expect(await deliverTo(event)).toEqual({ ...second, duplicate: true });
+  });
+
+  test('does so at any distance, counted from the row that is the newest', async () => {
+    const distance = fc.oneof(
+      fc.integer({ min: 0, max: 15_000 }),
+      fc.constantFrom(0, 1, 4_999, 5_000, 5_001),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(distance, { minLength: 1, maxLength: 8 }), async (distances) => {
+        const event = message();
+        let newest = await deliverTo(event);
+        let age = 0;
+        for (const it of distances) {
+          clock.advance(it);
+          age += it;
+          const isDuplicate = age < 5_000;
+          const put = await deliverTo(event);
+          expect(put.duplicate).toBe(isDuplicate);
+          expect(put.event_id === newest.event_id).toBe(isDuplicate);
+          if (!isDuplicate) [newest, age] = [put, 0];
+        }
+      }),
+      { numRuns: 60, seed: 1 },
+    );
   });
 
   test('takes a row of a clock that is 29 s ahead for a young one, and no further', async () => {
