@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     include: ['{functions,lib}/**/*.test.ts', 'test/**/*.{test,all}.ts'],
     globalSetup: ['test/dynamodb-local.ts', 'test/package.ts'],
+    env: { PROPERTY_RUNS: '100000' },
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 60_000,

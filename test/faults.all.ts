@@ -60,10 +60,10 @@ const unavailable: Outcome = {
   },
 };
 
-/** It takes the webhook longer than the window to give up, so a second delivery looks like a new message. */
+/** It takes the webhook longer than the window to give up, so the second delivery looks like a new message. */
 const unavailableYetQueued: Outcome = {
   words:
-    '503, though the row is there: a second delivery after the window (5 s) makes another; said twice',
+    '503, outcome of the put unknown: the row is there, and a second delivery after the window (5 s) makes another; said twice',
   check: async (scene) => {
     expect(scene.answer).toMatchObject({ status: 503 });
     await expectSaid(scene, 2);
