@@ -16,11 +16,12 @@ import * as inbox from '../lib/inbox.ts';
 import { recordMembership } from '../lib/membership.ts';
 import { createTokens } from '../lib/token.ts';
 import { createRobotApi } from '../lib/vvchat.ts';
+import { inserted, startFunction } from '../test/deployed.ts';
 import { documented, sample, saying } from '../test/documented.ts';
 import { startDynamoDBLocal } from '../test/dynamodb-local.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
-import { type Lambda, SharedClock, startLambda } from '../test/lambda.ts';
-import { environmentOf, handlerFile, packaged, timeoutOf } from '../test/package.ts';
+import { type Lambda, SharedClock } from '../test/lambda.ts';
+import { type FunctionName, type Package, packaged } from '../test/package.ts';
 import { answering } from '../test/proxy.ts';
 import { robot } from '../test/robot.ts';
 import { APPS, type FakeVVChat, startVVChat } from '../test/vvchat.ts';
@@ -35,11 +36,13 @@ const { values } = parseArgs({
     sizes: { type: 'string', default: '0,10,1000,100000' },
     events: { type: 'string', default: '300' },
     backlog: { type: 'string', default: '100000' },
+    invocations: { type: 'string', default: '10000' },
   },
 });
 const SIZES = values.sizes.split(',').map(Number);
 const EVENTS = Number(values.events);
 const BACKLOG = Number(values.backlog);
+const INVOCATIONS = Number(values.invocations);
 
 // ---- what is measured
 
@@ -214,6 +217,47 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
   };
 }
 
+// ---- containers that live long
+
+/** What a container of each function holds after so many invocations: as much as before. */
+async function memory(endpoint: string, vvchat: FakeVVChat, clock: SharedClock): Promise<void> {
+  await using engine = await startEngine(endpoint);
+  const start = starter(await packaged(), engine, vvchat, clock);
+  await using webhook = await start('webhook');
+  await using reply = await start('reply');
+  await using retry = await start('retry');
+  const containers = { webhook, reply, retry };
+  const table: Record<string, Record<string, string>> = {};
+  let i = 0;
+  for (const until of [0.1, 0.4, 0.7, 1].map((share) => share * INVOCATIONS)) {
+    for (; i < until; i++) {
+      const it = saying(`message ${i}`);
+      it.data.session.session_open_id = `group-${i % 100}`;
+      const answer = (await webhook.invoke({ ...sample('at'), body: JSON.stringify(it) })) as {
+        body: string;
+      };
+      const { event_id } = JSON.parse(answer.body);
+      const { session_open_id } = it.data.session;
+      await reply.invoke(inserted({ session_open_id, event_id }));
+      await retry.invoke(sample('retry'));
+    }
+    const heaps = Object.entries(containers).map(async ([name, container]) => [
+      name,
+      `${((await container.heapUsed()) / 2 ** 20).toFixed(1)} MB`,
+    ]);
+    table[`after ${i} invocations`] = Object.fromEntries(await Promise.all(heaps));
+  }
+  console.log('\nWhat is in use of the heap of a container:');
+  console.table(table);
+}
+
+const starter =
+  (bundle: Package, engine: Engine, vvchat: FakeVVChat, clock: SharedClock) =>
+  (name: FunctionName): Promise<Lambda> => {
+    const urls = { dynamodb: engine.endpoint, vvchat: vvchat.url };
+    return startFunction(bundle, name, engine, urls, clock);
+  };
+
 // ---- a backlog
 
 const cpuSeconds = ({ pid }: Lambda) => {
@@ -231,7 +275,6 @@ const cpuSeconds = ({ pid }: Lambda) => {
 
 async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock): Promise<void> {
   await using engine = await startEngine(endpoint);
-  const bundle = await packaged();
   const table = engine.table('inbox', clock);
   let next = 0;
   const putter = async () => {
@@ -246,17 +289,7 @@ async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock)
   console.log(`\n${BACKLOG} rows are in the inbox, and come due as VVChat is down.`);
   clock.advance(121_000);
 
-  await using retry = await startLambda({
-    handler: handlerFile(bundle, 'retry'),
-    timeoutMs: timeoutOf(bundle, 'retry'),
-    environment: {
-      ...environmentOf(bundle, 'retry'),
-      ...engine.environment,
-      AWS_ENDPOINT_URL_DYNAMODB: endpoint,
-      VVCHAT_API_URL: vvchat.url,
-    },
-    clock,
-  });
+  await using retry = await starter(await packaged(), engine, vvchat, clock)('retry');
   const runs: Record<string, string | number>[] = [];
   const run = async (what: string) => {
     const began = performance.now();
@@ -325,6 +358,8 @@ await using engine = await startDynamoDBLocal();
 using clock = new SharedClock();
 await using vvchat = await startVVChat(clock.now);
 await growth(engine.endpoint, vvchat);
+vvchat.carried.length = 0;
+await memory(engine.endpoint, vvchat, clock);
 vvchat.carried.length = 0;
 await costOfDue(engine.endpoint, vvchat, clock);
 vvchat.carried.length = 0;

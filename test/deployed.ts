@@ -3,7 +3,14 @@ import * as inbox from '../lib/inbox.ts';
 import { sample } from './documented.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { type Lambda, SharedClock, startLambda } from './lambda.ts';
-import { environmentOf, type FunctionName, handlerFile, packaged, timeoutOf } from './package.ts';
+import {
+  environmentOf,
+  type FunctionName,
+  handlerFile,
+  type Package,
+  packaged,
+  timeoutOf,
+} from './package.ts';
 import { type HttpProxy, startDynamoDBProxy } from './proxy.ts';
 import { type FakeVVChat, startVVChat } from './vvchat.ts';
 
@@ -43,19 +50,8 @@ export async function startDeployed(): Promise<Deployed> {
   const containers: Lambda[] = [];
 
   const start = async (name: FunctionName, skewMs = 0) => {
-    const container = await startLambda({
-      handler: handlerFile(bundle, name),
-      timeoutMs: timeoutOf(bundle, name),
-      environment: {
-        ...environmentOf(bundle, name),
-        ...engine.environment,
-        AWS_ENDPOINT_URL: dynamodb.url,
-        AWS_ENDPOINT_URL_DYNAMODB: dynamodb.url,
-        VVCHAT_API_URL: vvchat.url,
-      },
-      clock,
-      skewMs,
-    });
+    const urls = { dynamodb: dynamodb.url, vvchat: vvchat.url };
+    const container = await startFunction(bundle, name, engine, urls, clock, skewMs);
     containers.push(container);
     return container;
   };
@@ -110,6 +106,29 @@ export async function startDeployed(): Promise<Deployed> {
     },
   };
 }
+
+/** Starts a container of a packaged function, with DynamoDB and VVChat where it is told they are. */
+export const startFunction = (
+  bundle: Package,
+  name: FunctionName,
+  { environment }: Pick<Engine, 'environment'>,
+  urls: { readonly dynamodb: string; readonly vvchat: string },
+  clock: SharedClock,
+  skewMs = 0,
+): Promise<Lambda> =>
+  startLambda({
+    handler: handlerFile(bundle, name),
+    timeoutMs: timeoutOf(bundle, name),
+    environment: {
+      ...environmentOf(bundle, name),
+      ...environment,
+      AWS_ENDPOINT_URL: urls.dynamodb,
+      AWS_ENDPOINT_URL_DYNAMODB: urls.dynamodb,
+      VVCHAT_API_URL: urls.vvchat,
+    },
+    clock,
+    skewMs,
+  });
 
 /** What the stream hands to `reply` for these rows. */
 export const inserted = (...keys: readonly inbox.Key[]) => ({

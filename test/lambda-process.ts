@@ -14,6 +14,9 @@ export interface Invocation {
 
 export type Result = { readonly value: unknown } | { readonly error: string };
 
+/** In place of an invocation: asks for the bytes of the heap that are in use, once what is not needed is gone. */
+export const HEAP = 'heap';
+
 const { CLOCK_FILE = '', CLOCK_SKEW_MS = '0' } = process.env;
 const { now } = Date;
 Date.now = () => now() + Number(readFileSync(CLOCK_FILE, 'utf8')) + Number(CLOCK_SKEW_MS);
@@ -21,7 +24,13 @@ Date.now = () => now() + Number(readFileSync(CLOCK_FILE, 'utf8')) + Number(CLOCK
 const [, , file = ''] = process.argv;
 const { handler } = createRequire(import.meta.url)(file);
 
-process.on('message', async ({ event, timeoutMs }: Invocation) => {
+process.on('message', async (message: Invocation | typeof HEAP) => {
+  if (message === HEAP) {
+    globalThis.gc?.();
+    process.send?.({ value: process.memoryUsage().heapUsed });
+    return;
+  }
+  const { event, timeoutMs } = message;
   const began = Date.now();
   const context: Partial<Context> = {
     getRemainingTimeInMillis: () => timeoutMs - (Date.now() - began),

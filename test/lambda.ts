@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Result } from './lambda-process.ts';
+import type { HEAP, Invocation, Result } from './lambda-process.ts';
 
 const PROCESS = fileURLToPath(new URL('lambda-process.ts', import.meta.url));
 
@@ -45,6 +45,8 @@ export interface Lambda extends AsyncDisposable {
    * @throws {ContainerEndedError}, or an error with what the handler threw as its message
    */
   readonly invoke: (event: unknown, timeoutMs?: number) => Promise<unknown>;
+  /** How many bytes of its heap are in use. */
+  readonly heapUsed: () => Promise<number>;
   readonly kill: () => void;
   /** Stands still, as Lambda has a container do between two invocations, and at any other moment. */
   readonly freeze: () => void;
@@ -64,7 +66,7 @@ export interface LambdaOptions {
 
 export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   const { handler, environment, clock, skewMs = 0 } = options;
-  const child = spawn(process.execPath, [PROCESS, handler], {
+  const child = spawn(process.execPath, ['--expose-gc', PROCESS, handler], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: {
       ...environment,
@@ -89,23 +91,25 @@ export async function startLambda(options: LambdaOptions): Promise<Lambda> {
   } catch (cause) {
     throw new Error(printed, { cause });
   }
-  const invoke = async (event: unknown, timeoutMs: number) => {
+  const ask = async (message: Invocation | typeof HEAP): Promise<unknown> => {
     if (hasEnded(child)) return ended;
     const answered = told();
-    child.send({ event, timeoutMs });
+    child.send(message);
     const [result] = (await answered) as [Result];
     if ('error' in result) throw new Error(result.error);
     return result.value;
   };
   let busy: Promise<unknown> = Promise.resolve();
+  const askInTurn = (message: Invocation | typeof HEAP) => {
+    const asked = busy.then(() => ask(message));
+    busy = asked.catch(() => {});
+    return asked;
+  };
   return {
     pid: child.pid as number,
     hasEnded: () => hasEnded(child),
-    invoke: (event, timeoutMs = options.timeoutMs) => {
-      const invocation = busy.then(() => invoke(event, timeoutMs));
-      busy = invocation.catch(() => {});
-      return invocation;
-    },
+    invoke: (event, timeoutMs = options.timeoutMs) => askInTurn({ event, timeoutMs }),
+    heapUsed: async () => Number(await askInTurn('heap')),
     kill: () => void child.kill('SIGKILL'),
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
