@@ -201,6 +201,10 @@ test.each([
   [{ limit: 1.5, list: 1 }, /list must be true or false.*limit must be a whole number/],
   [{ from: 'yesterday' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
   [{ from: 5 }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [
+    { from: '2026-03-14T09:00:00Z', to: '2026-03-14T08:00:00Z' },
+    'redrive.from must not be later than redrive.to.',
+  ],
   [{ app_id: '' }, 'redrive.app_id must not be empty.'],
   [{ after: 'x' }, 'redrive.after must be what an earlier answer had as "after".'],
   [{ after: 5 }, 'redrive.after must be what an earlier answer had as "after".'],

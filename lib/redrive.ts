@@ -65,35 +65,41 @@ const place = v.pipe(
 
 const boolean = v.boolean('must be true or false');
 
-const Redrive = v.strictObject(
-  {
-    /** Tells which rows these are, and changes nothing. */
-    list: v.optional(boolean, false),
-    /** How many failed rows to look at. */
-    limit: v.optional(
-      v.pipe(
-        v.number(limitRange),
-        v.integer(limitRange),
-        v.minValue(1, limitRange),
-        v.maxValue(MAX_LIMIT, limitRange),
+const Redrive = v.pipe(
+  v.strictObject(
+    {
+      /** Tells which rows these are, and changes nothing. */
+      list: v.optional(boolean, false),
+      /** How many failed rows to look at. */
+      limit: v.optional(
+        v.pipe(
+          v.number(limitRange),
+          v.integer(limitRange),
+          v.minValue(1, limitRange),
+          v.maxValue(MAX_LIMIT, limitRange),
+        ),
+        100,
       ),
-      100,
-    ),
-    app_id: v.optional(text),
-    session_open_id: v.optional(text),
-    /** How `last_error` begins. */
-    last_error: v.optional(text),
-    /** When they failed, both included. */
-    from: v.optional(time, '1970-01-01T00:00:00Z'),
-    to: v.optional(time, '9999-12-31T00:00:00Z'),
-    /** Also those of which a command may have been carried out: that one may then be said again. */
-    outcome_unknown: v.optional(boolean, false),
-    after: v.optional(place),
-  },
-  ({ expected }) =>
-    expected === 'never'
-      ? 'is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after'
-      : 'must be an object, such as {} or {"list": true}',
+      app_id: v.optional(text),
+      session_open_id: v.optional(text),
+      /** How `last_error` begins. */
+      last_error: v.optional(text),
+      /** When they failed, both included. */
+      from: v.optional(time, '1970-01-01T00:00:00Z'),
+      to: v.optional(time, '9999-12-31T00:00:00Z'),
+      /** Also those of which a command may have been carried out: that one may then be said again. */
+      outcome_unknown: v.optional(boolean, false),
+      after: v.optional(place),
+    },
+    ({ expected }) =>
+      expected === 'never'
+        ? 'is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after'
+        : 'must be an object, such as {} or {"list": true}',
+  ),
+  v.forward(
+    v.check(({ from, to }) => from <= to, 'must not be later than redrive.to'),
+    ['from'],
+  ),
 );
 
 type Redrive = v.InferOutput<typeof Redrive>;
