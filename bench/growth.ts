@@ -238,6 +238,7 @@ async function memory(endpoint: string, vvchat: FakeVVChat, clock: SharedClock):
         body: string;
       };
       const { event_id } = JSON.parse(answer.body);
+      if (event_id === undefined) throw new Error(answer.body + webhook.output());
       const { session_open_id } = it.data.session;
       await reply.invoke(inserted({ session_open_id, event_id }));
       if (i % 10 === 0) await retry.invoke(sample('retry'));
@@ -353,6 +354,7 @@ async function costOfDue(endpoint: string, vvchat: FakeVVChat, clock: SharedCloc
   await measure('A run when it is back');
 }
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 process.env.PACKAGE_FOLDER ??= (await packaged()).folder;
 for (const level of ['info', 'warn', 'error'] as const) console[level] = () => {};
 await using engine = await startDynamoDBLocal();

@@ -53,9 +53,11 @@ const whatToTry = ({ url }: Stack) => `Try, in another terminal:
 What the robot says appears here. Change lib/robot.ts and save: the next message is answered by it.
 The tables: ${url('dynamodbAdmin')}. Ctrl-C ends all of this.`;
 
-process.exitCode = await start().catch((error: unknown) => {
+const exitCode = await start().catch((error: unknown) => {
   console.error(
     error instanceof PortError || error instanceof OfflineError ? error.message : error,
   );
   return 1;
 });
+// All is closed by now; left to itself, Node may not end after many connections.
+process.exit(exitCode);

@@ -34,6 +34,7 @@ export async function startDynamoDBLocal(): Promise<DynamoDBLocal> {
     ],
     { cwd: folder, stdio: 'ignore' },
   );
+  process.once('exit', () => child.kill('SIGKILL'));
   const failed = once(child, 'error').then(([cause]) => {
     throw new Error('Java does not start; DynamoDB Local needs Java 17 or newer.', { cause });
   });
