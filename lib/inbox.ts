@@ -165,15 +165,19 @@ export async function put(
   return put(table, event, rival ?? newest, windowSeconds);
 }
 
-/** The newest row of the same event, read consistently. */
+/**
+ * The newest row of the same event, read consistently. The range has both ends: with `begins_with` DynamoDB
+ * Local reads all that its group has.
+ */
 export async function newestOf(table: Table, event: Event): Promise<Newest | undefined> {
   const { Items } = await table.client.send(
     new QueryCommand({
       TableName: table.name,
-      KeyConditionExpression: 'session_open_id = :session AND begins_with(event_id, :fingerprint)',
+      KeyConditionExpression: 'session_open_id = :session AND event_id BETWEEN :first AND :last',
       ExpressionAttributeValues: {
         ':session': { S: event.data.session.session_open_id },
-        ':fingerprint': { S: `${fingerprint(event)}-` },
+        ':first': { S: eventId(event, 1) },
+        ':last': { S: eventId(event, LAST_NUMBER) },
       },
       ProjectionExpression: 'event_id, received_at',
       ConsistentRead: true,
@@ -207,11 +211,16 @@ function isWithin(windowSeconds: number, { received_at }: Newest, now: number): 
   return windowSeconds > 0 && age < windowSeconds * 1_000 && age > -CLOCK_SKEW_MS;
 }
 
+const LAST_NUMBER = 9_999_999_999;
+
+const eventId = (event: Event, number: number) =>
+  `${fingerprint(event)}-${`${number}`.padStart(10, '0')}`;
+
 const numberOf = ({ event_id }: Newest) => Number(event_id.slice(event_id.lastIndexOf('-') + 1));
 
 function pendingItem(event: Event, number: number, now: number): Item {
   const { robot, session, trigger } = event.data;
-  const event_id = `${fingerprint(event)}-${`${number}`.padStart(10, '0')}`;
+  const event_id = eventId(event, number);
   return {
     session_open_id: session.session_open_id,
     event_id,

@@ -128,6 +128,24 @@ describe('a failed row', () => {
     );
     expect(await ask({}, table)).toEqual({ redriven: 0, outcome_unknown: 0, others: 1 });
   });
+
+  test('that DynamoDB refuses to put back fails the call, and the same call again goes on', async () => {
+    const items = [await failed(), await failed(saying('another'))];
+    const table = { ...around.inbox, client: around.engine.newClient() };
+    const refused = Object.assign(new Error('refused'), { name: 'AccessDeniedException' });
+    let writes = 0;
+    table.client.middlewareStack.add(
+      (next, { commandName }) =>
+        (args) => {
+          if (commandName === 'UpdateItemCommand' && ++writes === 2) throw refused;
+          return next(args);
+        },
+      { step: 'initialize' },
+    );
+    await expect(ask({}, table)).rejects.toBe(refused);
+    expect(await ask({})).toMatchObject({ redriven: 1 });
+    for (const item of items) expect(await around.read(item)).toMatchObject({ status: 'pending' });
+  });
 });
 
 describe('of many', () => {
