@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { documented } from '../test/documented.ts';
-import { Clock } from '../test/engine.ts';
+import { beforeCalls, Clock } from '../test/engine.ts';
 import { answering, resetting } from '../test/proxy.ts';
 import { closeWebview, openWebview, sendText } from './command.ts';
 import { attempt, type Delivery, deliver, deliverNew, summaryOf } from './deliver.ts';
@@ -469,16 +469,11 @@ describe('a DynamoDB that fails', () => {
   const failingAt = (...nth: number[]): Table => {
     const client = around.engine.newClient();
     let writes = 0;
-    client.middlewareStack.add(
-      (next, { commandName }) =>
-        async (args) => {
-          if (commandName === 'UpdateItemCommand' && nth.includes(++writes)) {
-            throw Object.assign(new Error('a secret'), { name: 'InternalServerError' });
-          }
-          return next(args);
-        },
-      { step: 'initialize' },
-    );
+    beforeCalls(client, (operation) => {
+      if (operation === 'UpdateItem' && nth.includes(++writes)) {
+        throw Object.assign(new Error('a secret'), { name: 'InternalServerError' });
+      }
+    });
     return { ...around.inbox, client };
   };
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { saying } from '../test/documented.ts';
-import { Clock, failToReadShard } from '../test/engine.ts';
+import { beforeCalls, Clock, failToReadShard } from '../test/engine.ts';
 import { answering } from '../test/proxy.ts';
 import { sendText } from './command.ts';
 import { deliverNew } from './deliver.ts';
@@ -253,17 +253,11 @@ test('a DynamoDB that fails at one row is no matter of the others', async () => 
   const [item] = await putMany(5);
   clock.advance(120_000);
   const client = around.engine.newClient();
-  client.middlewareStack.add(
-    (next, { commandName }) =>
-      async (args) => {
-        const { Key } = args.input as { Key?: { event_id: { S: string } } };
-        if (commandName === 'UpdateItemCommand' && Key?.event_id.S === item?.event_id) {
-          throw Object.assign(new Error('x'), { name: 'InternalServerError' });
-        }
-        return next(args);
-      },
-    { step: 'initialize' },
-  );
+  beforeCalls(client, (operation, { Key }) => {
+    if (operation === 'UpdateItem' && Key?.event_id?.S === item?.event_id) {
+      throw Object.assign(new Error('x'), { name: 'InternalServerError' });
+    }
+  });
   expect(await run(echo, { ...around.inbox, client })).toEqual({ replied: 4, stalled: 1 });
 });
 

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { documented, saying } from '../test/documented.ts';
 import {
+  beforeCalls,
   Clock,
   type Engine,
   failToReadShard,
@@ -72,6 +73,19 @@ const commands = [sendText('您好'), closeWebview()];
 const DAYS = 30;
 const expires_at = () => Math.ceil(clock.now() / 1_000) + DAYS * 86_400;
 const any = expect.any(String);
+
+/** What a write is decided on must be what the last one wrote; the engines at hand are always so, DynamoDB is not. */
+test('rows are read consistently, but from the index', async () => {
+  const watched = { ...table, client: engine.newClient() };
+  const reads = new Map<string, unknown>();
+  beforeCalls(watched.client, (operation, { IndexName, ConsistentRead }) =>
+    reads.set(IndexName ?? operation, ConsistentRead),
+  );
+  await inbox.newestOf(watched, message());
+  await inbox.read(watched, await pending());
+  for await (const _ of inbox.due(watched));
+  expect(Object.fromEntries(reads)).toEqual({ Query: true, GetItem: true, due: undefined });
+});
 
 describe('put', () => {
   test('leaves a pending row with all of the event', async () => {
@@ -185,6 +199,13 @@ describe('put', () => {
     const results = await Promise.all(Array.from({ length: 50 }, () => deliverTo(event)));
     expect(results.filter(({ duplicate }) => !duplicate)).toHaveLength(1);
     expect(new Set(results.map(({ event_id }) => event_id)).size).toBe(1);
+  });
+
+  test('queues one of two at the same moment, though their clocks are 20 s apart', async () => {
+    const event = message();
+    const slow = { ...table, now: () => clock.now() - 20_000 };
+    const first = await inbox.put(slow, event, undefined, 5);
+    expect(await inbox.put(table, event, undefined, 5)).toEqual({ ...first, duplicate: true });
   });
 
   test('queues each of them when the window is 0', async () => {

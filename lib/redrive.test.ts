@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { saying } from '../test/documented.ts';
-import { Clock } from '../test/engine.ts';
+import { beforeCalls, Clock } from '../test/engine.ts';
 import { answering, resetting } from '../test/proxy.ts';
 import { sendText } from './command.ts';
 import { deliverNew } from './deliver.ts';
@@ -118,14 +118,7 @@ describe('a failed row', () => {
   test('that somebody else puts back in this moment is no matter', async () => {
     await failed();
     const table = { ...around.inbox, client: around.engine.newClient() };
-    table.client.middlewareStack.add(
-      (next, { commandName }) =>
-        async (args) => {
-          if (commandName === 'UpdateItemCommand') await ask({});
-          return next(args);
-        },
-      { step: 'initialize' },
-    );
+    beforeCalls(table.client, (operation) => operation === 'UpdateItem' && ask({}));
     expect(await ask({}, table)).toEqual({ redriven: 0, outcome_unknown: 0, others: 1 });
   });
 
@@ -134,14 +127,9 @@ describe('a failed row', () => {
     const table = { ...around.inbox, client: around.engine.newClient() };
     const refused = Object.assign(new Error('refused'), { name: 'AccessDeniedException' });
     let writes = 0;
-    table.client.middlewareStack.add(
-      (next, { commandName }) =>
-        (args) => {
-          if (commandName === 'UpdateItemCommand' && ++writes === 2) throw refused;
-          return next(args);
-        },
-      { step: 'initialize' },
-    );
+    beforeCalls(table.client, (operation) => {
+      if (operation === 'UpdateItem' && ++writes === 2) throw refused;
+    });
     await expect(ask({}, table)).rejects.toBe(refused);
     expect(await ask({})).toMatchObject({ redriven: 1 });
     for (const item of items) expect(await around.read(item)).toMatchObject({ status: 'pending' });
@@ -192,14 +180,9 @@ describe('of many', () => {
     const soon = clock.now() + 20_500;
     const slow = { ...around.inbox, client: around.engine.newClient() };
     let reads = 0;
-    slow.client.middlewareStack.add(
-      (next, { commandName }) =>
-        async (args) => {
-          if (commandName === 'GetItemCommand' && ++reads === 25) clock.advance(1_000);
-          return next(args);
-        },
-      { step: 'initialize' },
-    );
+    beforeCalls(slow.client, (operation) => {
+      if (operation === 'GetItem' && ++reads === 25) clock.advance(1_000);
+    });
     const { after, ...answer } = await redrive(slow, {}, soon);
     expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
     expect(await ask({ after })).toEqual({ redriven: 5, outcome_unknown: 0, others: 0 });

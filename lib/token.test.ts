@@ -1,6 +1,6 @@
 import { GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { Clock, type Engine, loseFirstAnswer, startEngine } from '../test/engine.ts';
+import { beforeCalls, Clock, type Engine, loseFirstAnswer, startEngine } from '../test/engine.ts';
 import { AppKeyError } from './app-key.ts';
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from './dynamodb.ts';
 import { createTokens, NoTokenError, TOKEN_LEASE_MS } from './token.ts';
@@ -91,6 +91,33 @@ describe('get', () => {
     ).finally(() => clearInterval(ticking));
     expect(new Set(got.map(({ token }) => token))).toEqual(new Set(['token-1']));
     expect(fetchToken.given()).toBe(1);
+  });
+
+  test('asks nobody, when another worker has fetched a token since the row was read', async () => {
+    const fetchToken = vvchat();
+    const slow = { ...table, client: engine.newClient() };
+    const reads: unknown[] = [];
+    beforeCalls(slow.client, async (operation, { ConsistentRead }) => {
+      if (operation === 'UpdateItem') await createTokens(table, fetchToken).get(app_id);
+      else reads.push(ConsistentRead);
+    });
+    expect(await createTokens(slow, fetchToken).get(app_id)).toMatchObject({ token: 'token-1' });
+    expect(fetchToken.given()).toBe(1);
+    expect(new Set(reads)).toEqual(new Set([true]));
+  });
+
+  test('looks into the table once for all deliveries of a worker', async () => {
+    await put({
+      token: 'stored',
+      fetched_at: iso(clock.now()),
+      expires_at: clock.now() / 1_000 + 7_200,
+    });
+    const watched = { ...table, client: engine.newClient() };
+    const calls: string[] = [];
+    beforeCalls(watched.client, (operation) => calls.push(operation));
+    const tokens = createTokens(watched, vvchat());
+    await Promise.all(Array.from({ length: 20 }, () => tokens.get(app_id)));
+    expect(calls).toEqual(['GetItem']);
   });
 
   test('takes the lease over from a worker that died', async () => {

@@ -112,16 +112,35 @@ export function loseFirstAnswer(client: DynamoDBClient, operation: string): () =
   return () => lost;
 }
 
-/** Has a client fail to read one shard of the index of what is due. */
-export function failToReadShard(client: DynamoDBClient, shard: string | undefined): void {
+/**
+ * Has a client do something before each call, such as wait, or throw in place of it.
+ *
+ * @param act gets the name of the operation and what it is called with
+ */
+export function beforeCalls(
+  client: DynamoDBClient,
+  act: (operation: string, input: Input) => unknown,
+): void {
   client.middlewareStack.add(
-    (next) => async (args) => {
-      const { ExpressionAttributeValues } = args.input as {
-        ExpressionAttributeValues?: Record<string, { S: string }>;
-      };
-      if (ExpressionAttributeValues?.[':shard']?.S === shard) throw new Error('no');
-      return next(args);
-    },
+    (next, { commandName = '' }) =>
+      async (args) => {
+        await act(commandName.replace(/Command$/, ''), args.input as Input);
+        return next(args);
+      },
     { step: 'initialize' },
   );
 }
+
+/** What calls have in them, each some of it. */
+interface Input {
+  readonly Key?: Readonly<Record<string, { readonly S: string }>>;
+  readonly ExpressionAttributeValues?: Readonly<Record<string, { readonly S: string }>>;
+  readonly IndexName?: string;
+  readonly ConsistentRead?: boolean;
+}
+
+/** Has a client fail to read one shard of the index of what is due. */
+export const failToReadShard = (client: DynamoDBClient, shard: string | undefined): void =>
+  beforeCalls(client, (_, { ExpressionAttributeValues }) => {
+    if (ExpressionAttributeValues?.[':shard']?.S === shard) throw new Error('no');
+  });
