@@ -122,6 +122,18 @@ describe('a failed row', () => {
     expect(await ask({}, table)).toEqual({ redriven: 0, outcome_unknown: 0, others: 1 });
   });
 
+  test('that is not failed any more when it is looked at is not listed', async () => {
+    await failed();
+    const table = { ...around.inbox, client: around.engine.newClient() };
+    beforeCalls(table.client, (operation) => operation === 'GetItem' && ask({}));
+    expect(await ask({ list: true }, table)).toEqual({
+      listed: 0,
+      outcome_unknown: 0,
+      others: 1,
+      rows: [],
+    });
+  });
+
   test('that DynamoDB refuses to put back fails the call, and the same call again goes on', async () => {
     const items = [await failed(), await failed(saying('another'))];
     const table = { ...around.inbox, client: around.engine.newClient() };
