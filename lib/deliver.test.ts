@@ -462,6 +462,27 @@ describe('a send', () => {
     });
     expect(sends()).toBe(0);
   });
+
+  test('is not begun when the function could end before it is counted', async () => {
+    const item = await around.put();
+    const delivery = around.delivery(three);
+    const tokens = {
+      ...delivery.tokens,
+      get: async (app_id: string) => {
+        const token = await delivery.tokens.get(app_id);
+        clock.advance(20_000);
+        return token;
+      },
+    };
+    const deadline = clock.now() + 60_000;
+    expect(await deliverNew({ ...delivery, tokens, deadline }, item)).toBe('postponed');
+    expect(said()).toEqual(['1', '2']);
+    expect(await around.read(item)).toMatchObject({
+      sent: 2,
+      last_error: 'the function had no time left',
+      next_attempt_at: later(0),
+    });
+  });
 });
 
 describe('a DynamoDB that fails', () => {

@@ -79,7 +79,7 @@ export const deliverNew = (delivery: Delivery, key: inbox.Key): Promise<Outcome>
   attempt(key, async () => {
     const item = await inbox.read(delivery.inbox, key);
     if (!item) return 'absent';
-    if (item.status !== 'pending' || item.attempts > 0) return 'taken';
+    if (item.attempts > 0) return 'taken';
     return deliver(delivery, inbox.seen(item));
   });
 
