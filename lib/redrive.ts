@@ -104,6 +104,11 @@ const Redrive = v.pipe(
 
 type Redrive = v.InferOutput<typeof Redrive>;
 
+interface Taken {
+  readonly as: 'taken' | 'outcome_unknown' | 'others';
+  readonly row?: FailedRow;
+}
+
 /**
  * Puts failed rows back into the inbox, or lists them.
  *
@@ -119,20 +124,19 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   const counts = { taken: 0, outcome_unknown: 0, others: 0 };
   const rows: FailedRow[] = [];
 
-  const take = async (key: inbox.Key) => {
+  const take = async (key: inbox.Key): Promise<Taken> => {
     const item = await inbox.read(table, key);
-    if (item?.status !== 'failed' || !isWanted(item, wanted)) return 'others';
-    if (inbox.isUnknown(item) && !wanted.outcome_unknown) return 'outcome_unknown';
-    if (wanted.list) rows.push(rowOf(item));
-    else await inbox.redrive(table, item);
-    return 'taken';
+    if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
+    if (inbox.isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
+    if (!wanted.list) await inbox.redrive(table, item);
+    return { as: 'taken', row: rowOf(item) };
   };
-  const takeOrLeave = async (key: inbox.Key) => {
+  const takeOrLeave = async (key: inbox.Key): Promise<Taken> => {
     try {
       return await take(key);
     } catch (error) {
       // Somebody else has put it back in this moment.
-      if (error instanceof inbox.LostHoldError) return 'others';
+      if (error instanceof inbox.LostHoldError) return { as: 'others' };
       throw error;
     }
   };
@@ -140,7 +144,10 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   let looked = 0;
   while (looked < keys.length && table.now() < deadline - SPARE_MS) {
     const batch = keys.slice(looked, looked + AT_ONCE);
-    for (const outcome of await Promise.all(batch.map(takeOrLeave))) counts[outcome]++;
+    for (const { as, row } of await Promise.all(batch.map(takeOrLeave))) {
+      counts[as]++;
+      if (row) rows.push(row);
+    }
     looked += batch.length;
   }
   const last = keys[looked - 1] ?? wanted.after;
