@@ -8,6 +8,7 @@ import { deliverNew } from './deliver.ts';
 import { CONCURRENCY, deliverDue, PATIENCE } from './due.ts';
 import type { Table } from './dynamodb.ts';
 import * as inbox from './inbox.ts';
+import { redrive } from './redrive.ts';
 import type { Robot } from './routing.ts';
 
 let clock: Clock;
@@ -153,19 +154,50 @@ describe('a row whose worker ended without a word', () => {
     expect(new Set(order.slice(5))).toEqual(new Set(suspects));
   });
 
+  /** The texts in the order in which the robot was asked, or what it had answered was sent. */
+  const orderOf = async (random: number) => {
+    const order: string[] = [];
+    const robot: Robot = { at: [[/^/, ({ text }) => void order.push(text)]] };
+    around.vvchat.intervene = () => {
+      order.push('sent');
+      return undefined;
+    };
+    await deliverDue({ ...around.delivery(robot), random: () => random });
+    return order.filter((it, i) => it !== order[i - 1]);
+  };
+
   test('comes before those that were tried more often', async () => {
     const poison = await cutOff();
-    clock.advance(180_000);
-    await inbox.claim(around.inbox, await around.read(poison));
-    const neighbours: inbox.Item[] = [];
-    for (let i = 0; i < 6; i++) neighbours.push(await cutOff());
+    const cutOffSending = await around.put();
+    await inbox.answer(around.inbox, inbox.seen(cutOffSending), [sendText('x')]);
     clock.advance(360_000);
-    const outcomes = vi.mocked(console.info).mockClear();
-    expect(await run({})).toEqual({ ignored: 6, failed: 1 });
-    expect(outcomes.mock.calls.map(([{ message }]) => message)).toEqual([
-      ...neighbours.map(() => 'inbox row ignored'),
-      'inbox row failed',
-    ]);
+    expect(await orderOf(0.5)).toEqual(['sent', poison.text]);
+  });
+
+  test('comes before all others in one run of four, lest it wait for ever', async () => {
+    const suspect = await cutOff();
+    const [other] = await putMany(1);
+    clock.advance(180_000);
+    expect(await orderOf(0.24)).toEqual([suspect.text, other?.text]);
+  });
+
+  test('comes after all the others in the other runs', async () => {
+    const suspect = await cutOff();
+    const [other] = await putMany(1);
+    clock.advance(180_000);
+    expect(await orderOf(0.25)).toEqual([other?.text, suspect.text]);
+  });
+
+  test('is still one of these when it is put back after it has failed for that', async () => {
+    const suspect = await cutOff();
+    clock.advance(180_000);
+    await inbox.claim(around.inbox, await around.read(suspect));
+    clock.advance(360_000);
+    expect(await run()).toEqual({ failed: 1 });
+    await redrive(around.inbox, {}, clock.now() + 60_000);
+    const [other] = await putMany(1);
+    clock.advance(120_000);
+    expect(await orderOf(0.25)).toEqual([other?.text, suspect.text]);
   });
 
   test('fails once the robot was asked three times', async () => {

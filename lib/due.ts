@@ -19,18 +19,23 @@ export const PATIENCE = 5;
 /** No row is taken up with less time than this before the deadline. */
 const ONE_ROW_MS = ROBOT_MS + SENDING_MS;
 
+/** In how many of the runs what a worker left behind comes first. */
+const SUSPECTS_FIRST = 1 / 4;
+
 /**
  * Delivers what is due: what failed before, and what a crash left behind. Rows whose last worker ended
- * without a word come after all the others and one at a time, those that were tried least first: a message
- * that kills its worker takes nobody with it, and is behind those that it took with it before.
+ * without a word are suspects: they are delivered one at a time, those that were tried least first, and mostly
+ * after all the others, so that a message that kills its worker takes nobody with it. Every now and then they
+ * come first, or messages that kill a worker, and came just now, could keep them waiting without end.
  *
  * @throws when the index could not be read whole, after all that could be read was delivered
  */
 export async function deliverDue(delivery: Delivery): Promise<Summary> {
-  const { inbox: table, deadline, random } = delivery;
+  const { inbox: table, deadline, random = Math.random } = delivery;
   const outcomes: Outcome[] = [];
   const failuresInARow = new Map<string, number>();
   const suspects: inbox.Item[] = [];
+  const others: inbox.Key[] = [];
 
   const deliverOf = async (item: inbox.Item): Promise<Outcome> => {
     const failures = () => failuresInARow.get(item.app_id) ?? 0;
@@ -40,36 +45,70 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
     return outcome;
   };
 
-  const take = async (key: inbox.Key) => {
-    const outcome = await attempt(key, async () => {
-      const item = await inbox.read(table, key);
-      if (!item) return 'absent';
-      if (item.status !== 'pending' || Date.parse(item.next_attempt_at) > table.now())
-        return 'taken';
-      if (!inbox.wasAbandoned(item)) return deliverOf(item);
-      suspects.push(item);
-      return undefined;
-    });
-    if (outcome) outcomes.push(outcome);
+  /** Looks at a row, and has it delivered unless it is a suspect. */
+  const look =
+    (deliverOther: (item: inbox.Item) => Promise<Outcome | undefined>) =>
+    async (key: inbox.Key): Promise<void> => {
+      const outcome = await attempt(key, async () => {
+        const item = await inbox.read(table, key);
+        if (!item) return 'absent';
+        if (item.status !== 'pending' || Date.parse(item.next_attempt_at) > table.now())
+          return 'taken';
+        if (!isSuspect(item, table.now())) return deliverOther(item);
+        suspects.push(item);
+        return undefined;
+      });
+      if (outcome) outcomes.push(outcome);
+    };
+  const setAside = look(async (item) => {
+    others.push(item);
+    return undefined;
+  });
+  const take = look(deliverOf);
+
+  const takeSuspects = async (end: number) => {
+    for (const suspect of suspects.splice(0).sort((a, b) => a.tries - b.tries)) {
+      if (table.now() > end) break;
+      outcomes.push(await attempt(suspect, () => deliverOf(suspect)));
+    }
   };
 
   const keys = inbox.due(table, random);
   const last = deadline - ONE_ROW_MS;
-  const half = (table.now() + last) / 2;
+  const until = (share: number, now = table.now()) => now + (last - now) * share;
+  const [quarter, half] = [until(1 / 4), until(1 / 2)];
+  const faults: unknown[] = [];
+  if (random() < SUSPECTS_FIRST) {
+    faults.push(...(await eachOf(keys, setAside, () => table.now() > quarter)));
+    await takeSuspects(half);
+    await eachOf(others.values(), take, () => table.now() > last);
+  } else {
+    faults.push(...(await eachOf(keys, take, () => table.now() > half)));
+    await takeSuspects(last);
+  }
+  if (faults.length > 0) throw faults[0];
+  return summaryOf(outcomes);
+}
+
+/** Works on so many keys at a time as are to be in flight; tells what getting at the keys met with. */
+async function eachOf(
+  keys: AsyncIterable<inbox.Key> | IterableIterator<inbox.Key>,
+  work: (key: inbox.Key) => Promise<void>,
+  isOver: () => boolean,
+): Promise<unknown[]> {
   const takeAll = async () => {
     for await (const key of keys) {
-      if (table.now() > half) return;
-      await take(key);
+      if (isOver()) return;
+      await work(key);
     }
   };
   const takers = await Promise.allSettled(Array.from({ length: CONCURRENCY }, takeAll));
-  for (const suspect of suspects.toSorted((a, b) => a.tries - b.tries)) {
-    if (table.now() > last) break;
-    outcomes.push(await attempt(suspect, () => deliverOf(suspect)));
-  }
-  for (const taker of takers) if (taker.status === 'rejected') throw taker.reason;
-  return summaryOf(outcomes);
+  return takers.flatMap((taker) => (taker.status === 'rejected' ? [taker.reason] : []));
 }
+
+/** One that is to be failed anyway is asked nothing, and harms nobody. */
+const isSuspect = (item: inbox.Item, now: number): boolean =>
+  inbox.wasAbandoned(item) && inbox.hopeless(item, now) === undefined;
 
 async function deliverClaimed(delivery: Delivery, item: inbox.Item): Promise<Outcome> {
   const { inbox: table, random, retentionDays } = delivery;

@@ -42,8 +42,10 @@ const deliverTo = async (event: Event, windowSeconds = 5) =>
 
 const pending = async (event = message()): Promise<inbox.Item> => {
   const { event_id } = await deliverTo(event);
-  return whole({ session_open_id: event.data.session.session_open_id, event_id });
+  return whole({ ...sessionOf(event), event_id });
 };
+
+const sessionOf = ({ data }: Event) => ({ session_open_id: data.session.session_open_id });
 
 const whole = async (key: inbox.Key): Promise<inbox.Item> => {
   const item = await inbox.read(table, key);
@@ -109,6 +111,7 @@ describe('put', () => {
       status: 'pending',
       attempts: 0,
       tries: 0,
+      put_id: any,
       claim_id: any,
       next_attempt_at: later(120_000),
       give_up_at: later(24 * 3_600_000),
@@ -226,6 +229,19 @@ describe('put', () => {
       });
     },
   );
+
+  test.each([5, 0])('knows it even if it is answered by then (window %i s)', async (window) => {
+    const event = message();
+    const lossy = { ...table, client: engine.newClient() };
+    loseFirstAnswer(lossy.client, 'PutItemCommand', async () => {
+      const key = { ...(await inbox.newestOf(table, event)), ...sessionOf(event) } as inbox.Key;
+      await inbox.answer(table, inbox.seen(await whole(key)), commands);
+    });
+    expect(await inbox.put(lossy, event, undefined, window)).toEqual({
+      event_id: expect.stringMatching(/-0000000001$/),
+      duplicate: false,
+    });
+  });
 
   test('passes on what else goes wrong', async () => {
     const nowhere = { ...table, name: 'no-such-table' };

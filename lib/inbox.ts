@@ -45,6 +45,8 @@ export interface Item extends Key {
   readonly attempts: number;
   /** How often the robot was asked. */
   readonly tries: number;
+  /** Of the put, as `claim_id` is of the last write. */
+  readonly put_id: string;
   /** Of the last write: who finds its own knows that the write took effect, whatever it was told. */
   readonly claim_id: string;
   /** The lease's end while somebody works on it; for a failed row, when it failed. */
@@ -113,9 +115,9 @@ const UNFINISHED = 'unfinished';
 /** What it says while commands go out; who finds it knows that the one at hand may be out. */
 export const SENDING = 'unfinished while sending';
 
-/** Whether the last worker ended without a word. */
-export const wasAbandoned = ({ last_error }: Item) =>
-  last_error === UNFINISHED || last_error === SENDING;
+/** Whether the last worker ended without a word; so ends what is said of a row that was failed for it, too. */
+export const wasAbandoned = ({ last_error = '' }: Item) =>
+  last_error.endsWith(UNFINISHED) || last_error.endsWith(SENDING);
 
 // ---- from the webhook
 
@@ -160,7 +162,7 @@ export async function put(
     if (!isConditionFailed(error)) throw error;
   }
   const rival = await read(table, item);
-  if (rival?.claim_id === item.claim_id) return { event_id: item.event_id, duplicate: false };
+  if (rival?.put_id === item.put_id) return { event_id: item.event_id, duplicate: false };
   if (windowSeconds > 0) return { event_id: item.event_id, duplicate: true };
   return put(table, event, rival ?? newest, windowSeconds);
 }
@@ -221,6 +223,7 @@ const numberOf = ({ event_id }: Newest) => Number(event_id.slice(event_id.lastIn
 function pendingItem(event: Event, number: number, now: number): Item {
   const { robot, session, trigger } = event.data;
   const event_id = eventId(event, number);
+  const id = randomUUID();
   return {
     session_open_id: session.session_open_id,
     event_id,
@@ -236,7 +239,8 @@ function pendingItem(event: Event, number: number, now: number): Item {
     status: 'pending',
     attempts: 0,
     tries: 0,
-    claim_id: randomUUID(),
+    put_id: id,
+    claim_id: id,
     next_attempt_at: iso(now + LEASE_MS),
     give_up_at: iso(now + GIVE_UP_MS),
     due_shard: shardOf(event_id),

@@ -95,9 +95,14 @@ async function openEngine(
 /**
  * Has a client do the first call of an operation, and then act as if its answer had not come: the SDK repeats it.
  *
+ * @param meanwhile what happens before it does
  * @returns whether that has happened
  */
-export function loseFirstAnswer(client: DynamoDBClient, operation: string): () => boolean {
+export function loseFirstAnswer(
+  client: DynamoDBClient,
+  operation: string,
+  meanwhile: () => Promise<unknown> = async () => {},
+): () => boolean {
   let lost = false;
   client.middlewareStack.add(
     (next, { commandName }) =>
@@ -105,6 +110,7 @@ export function loseFirstAnswer(client: DynamoDBClient, operation: string): () =
         const result = await next(args);
         if (lost || commandName !== operation) return result;
         lost = true;
+        await meanwhile();
         throw Object.assign(new Error('socket hang up'), { name: 'TimeoutError' });
       },
     { step: 'deserialize', priority: 'low' },

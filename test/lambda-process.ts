@@ -20,6 +20,8 @@ export const HEAP = 'heap';
 const { CLOCK_FILE = '', CLOCK_SKEW_MS = '0' } = process.env;
 const { now } = Date;
 Date.now = () => now() + Number(readFileSync(CLOCK_FILE, 'utf8')) + Number(CLOCK_SKEW_MS);
+// So that each run takes the same steps.
+Math.random = () => 0.5;
 
 const [, , file = ''] = process.argv;
 const { handler } = createRequire(import.meta.url)(file);
