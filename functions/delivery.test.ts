@@ -116,6 +116,16 @@ test('retry refuses what it does not know, rather than take it for the schedule'
   );
 });
 
+test('retry tells of what DynamoDB fails with by its kind alone', async () => {
+  vi.stubEnv('INBOX_TABLE', 'no-such-table');
+  const { handler } = await import('./retry.ts');
+  for (const event of [{}, { redrive: {} }] as Record<string, never>[]) {
+    await expect(handler(event, within(300_000))).rejects.toThrow(
+      'DynamoDB failed (ResourceNotFoundException): see the log. Call again.',
+    );
+  }
+});
+
 test("VVChat's test host is warned about, for it has no https", async () => {
   vi.stubEnv('VVCHAT_API_URL', 'http://dev.vvchat.im');
   await import('./reply.ts');

@@ -2,7 +2,8 @@ import type { Context, ScheduledEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
 import { createDelivery, type Summary } from '../lib/deliver.ts';
 import { deliverDue } from '../lib/due.ts';
-import { log } from '../lib/log.ts';
+import { PlainError } from '../lib/error.ts';
+import { log, told } from '../lib/log.ts';
 import { InvalidRedriveError, type Redriven, redrive } from '../lib/redrive.ts';
 import { robot } from '../lib/robot.ts';
 
@@ -13,23 +14,40 @@ interface RedriveEvent {
   readonly redrive: unknown;
 }
 
+/** DynamoDB failed. Its errors may hold what is in the tables, and Lambda would log them whole. */
+class RetryError extends PlainError {
+  override readonly name = 'RetryError';
+}
+
 /** Every minute: delivers what is due. For an operator: puts back what failed. */
 export const handler = async (
   event: ScheduledEvent | RedriveEvent | Record<string, never>,
   context: Context,
 ): Promise<Summary | Redriven> => {
   const deadline = Date.now() + context.getRemainingTimeInMillis();
-  if ('redrive' in event) {
-    const answer = await redrive(delivery.inbox, event.redrive, deadline);
-    const { rows: _, ...counts } = answer;
-    log.info('looked at failed rows', counts);
-    return answer;
+  try {
+    if ('redrive' in event) return await putBack(event.redrive, deadline);
+    if (Object.keys(event).length > 0 && !('source' in event)) throw new InvalidRedriveError(USAGE);
+    return await deliver(deadline);
+  } catch (error) {
+    if (error instanceof InvalidRedriveError) throw error;
+    log.error('retry did not come to its end', told(error));
+    throw new RetryError(`DynamoDB failed (${told(error).error}): see the log. Call again.`);
   }
-  if (Object.keys(event).length > 0 && !('source' in event)) throw new InvalidRedriveError(USAGE);
+};
+
+async function putBack(request: unknown, deadline: number): Promise<Redriven> {
+  const answer = await redrive(delivery.inbox, request, deadline);
+  const { rows: _, ...counts } = answer;
+  log.info('looked at failed rows', counts);
+  return answer;
+}
+
+async function deliver(deadline: number): Promise<Summary> {
   const summary = await deliverDue({ ...delivery, deadline });
   const isIdle = Object.keys(summary).length === 0;
   log.info(isIdle ? 'nothing is due' : 'delivered what was due', summary);
   return summary;
-};
+}
 
 const USAGE = 'Takes the event of the schedule, or {"redrive": {…}} to put failed rows back.';

@@ -94,7 +94,7 @@ describe('a new row', () => {
           robot_no: 'xds2323',
         },
         trigger: { target: 'user', open_id: 'T8UDxMFSYBeU-N4jCCy0PIYk7KavHYnU' },
-        eventId: item.event_id,
+        eventId: `${item.event_id}-${Date.parse(item.received_at)}`,
         attempt: 1,
         text: item.text,
         match: expect.anything(),

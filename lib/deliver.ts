@@ -168,7 +168,8 @@ function question(item: inbox.Item, attempt: number, signal: AbortSignal): Quest
     session: sessionOf(item),
     robot: { app_id, open_id: robot_open_id, robot_no },
     trigger: { target: trigger_target, open_id: trigger_open_id },
-    eventId: item.event_id,
+    // The numbers of rows begin anew once their time to live is over.
+    eventId: `${item.event_id}-${Date.parse(item.received_at)}`,
     attempt,
     signal,
   };

@@ -139,10 +139,13 @@ describe('a failed row', () => {
     const table = { ...around.inbox, client: around.engine.newClient() };
     const refused = Object.assign(new Error('refused'), { name: 'AccessDeniedException' });
     let writes = 0;
-    beforeCalls(table.client, (operation) => {
-      if (operation === 'UpdateItem' && ++writes === 2) throw refused;
+    beforeCalls(table.client, async (operation) => {
+      if (operation !== 'UpdateItem') return;
+      if (++writes === 1) throw refused;
+      await ask({ list: true });
     });
     await expect(ask({}, table)).rejects.toBe(refused);
+    // The other one was put back by then, not a moment later.
     expect(await ask({})).toMatchObject({ redriven: 1 });
     for (const item of items) expect(await around.read(item)).toMatchObject({ status: 'pending' });
   });
@@ -187,6 +190,31 @@ describe('of many', () => {
     expect(await run()).toEqual({ replied: 7 });
   });
 
+  test('rows that fail again are not put back again by going on', async () => {
+    await failedMany(3);
+    let after: unknown;
+    for (const more of [true, true, true, false]) {
+      const answer = await ask({
+        limit: 1,
+        to: '2027-01-01T00:00:00Z',
+        ...(after !== undefined && { after }),
+      });
+      expect(answer).toMatchObject({ redriven: more ? 1 : 0 });
+      clock.advance(1_000);
+      around.vvchat.fault('send', answering(400));
+      if (more) expect(await run()).toEqual({ failed: 1 });
+      ({ after } = answer);
+    }
+    expect(after).toBeUndefined();
+  });
+
+  test('a call without time puts some back all the same, and says where to go on', async () => {
+    await failedMany(26);
+    const { after, ...answer } = await redrive(around.inbox, {}, clock.now());
+    expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
+    expect(await ask({ after })).toMatchObject({ redriven: 1 });
+  });
+
   test('a call whose time is up says where to go on', async () => {
     await failedMany(30);
     const soon = clock.now() + 20_500;
@@ -213,6 +241,9 @@ test.each([
   [{ limit: '5' }, 'redrive.limit must be a whole number from 1 to 1000.'],
   [{ limit: 1.5, list: 1 }, /list must be true or false.*limit must be a whole number/],
   [{ from: 'yesterday' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: '2026-02-31T00:00:00Z' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: '2026-03-14' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: '2026-03-14T09:00' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
   [{ from: 5 }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
   [
     { from: '2026-03-14T09:00:00Z', to: '2026-03-14T08:00:00Z' },

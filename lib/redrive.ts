@@ -39,16 +39,34 @@ const limitRange = `must be a whole number from 1 to ${MAX_LIMIT}`;
 
 const text = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
 
+/** With its zone: the function's own is nobody's. */
+const WHOLE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** `Date.parse` takes the 31st of February for the 3rd of March. */
+function isOnCalendar(time: string): boolean {
+  const day = time.slice(0, 10);
+  const midnight = Date.parse(`${day}T00:00Z`);
+  return (
+    !Number.isNaN(Date.parse(time)) && !Number.isNaN(midnight) && iso(midnight).startsWith(day)
+  );
+}
+
 const time = v.pipe(
   v.string('must be a time such as "2026-03-14T09:00:00Z"'),
   v.check(
-    (it) => /^\d{4}-\d\d-\d\d/.test(it) && !Number.isNaN(Date.parse(it)),
+    (it) => WHOLE_TIME.test(it) && isOnCalendar(it),
     'must be a time such as "2026-03-14T09:00:00Z"',
   ),
   v.transform((it) => iso(Date.parse(it))),
 );
 
-const Place = v.strictObject({ session_open_id: text, event_id: text, next_attempt_at: text });
+/** The last row that was looked at, and up to when failed rows are: those that fail again lie behind that. */
+const Place = v.strictObject({
+  session_open_id: text,
+  event_id: text,
+  next_attempt_at: text,
+  to: text,
+});
 
 const WRONG_PLACE = 'must be what an earlier answer had as "after"';
 
@@ -86,7 +104,7 @@ const Redrive = v.pipe(
       last_error: v.optional(text),
       /** When they failed, both included. */
       from: v.optional(time, '1970-01-01T00:00:00Z'),
-      to: v.optional(time, '9999-12-31T00:00:00Z'),
+      to: v.optional(time),
       /** Also those of which a command may have been carried out: that one may then be said again. */
       outcome_unknown: v.optional(boolean, false),
       after: v.optional(place),
@@ -97,8 +115,19 @@ const Redrive = v.pipe(
         : 'must be an object, such as {} or {"list": true}',
   ),
   v.forward(
-    v.check(({ from, to }) => from <= to, 'must not be later than redrive.to'),
+    v.check(({ from, to = from }) => from <= to, 'must not be later than redrive.to'),
     ['from'],
+  ),
+  v.forward(
+    v.check(
+      ({ from, to, after }) =>
+        !after ||
+        (from <= after.next_attempt_at &&
+          after.next_attempt_at <= after.to &&
+          after.to <= (to ?? after.to)),
+      'must come with the same from and to as in the call that answered it',
+    ),
+    ['after'],
   ),
 );
 
@@ -113,14 +142,18 @@ interface Taken {
  * Puts failed rows back into the inbox, or lists them.
  *
  * Bounded, and resumable: a call looks at `limit` rows at most; the same request again, with `after` from the
- * answer, goes on. A call that ends in the middle has put back some, and leaves the others as they are.
+ * answer, goes on, up to the time of the first call. A call that ends in the middle has put back some, and leaves
+ * the others as they are.
  *
  * @param request `{ list?, limit?, app_id?, session_open_id?, last_error?, from?, to?, outcome_unknown?, after? }`
  * @throws {InvalidRedriveError}
  */
 export async function redrive(table: Table, request: unknown, deadline: number): Promise<Redriven> {
   const wanted = parse(request);
-  const keys = await inbox.failedRows(table, wanted.limit, wanted, wanted.after);
+  const { from, limit, after } = wanted;
+  const now = iso(table.now());
+  const to = after?.to ?? (wanted.to !== undefined && wanted.to < now ? wanted.to : now);
+  const keys = await inbox.failedRows(table, limit, { from, to }, after);
   const counts = { taken: 0, outcome_unknown: 0, others: 0 };
   const rows: FailedRow[] = [];
 
@@ -142,21 +175,25 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   };
 
   let looked = 0;
-  while (looked < keys.length && table.now() < deadline - SPARE_MS) {
+  while (looked < keys.length && (looked === 0 || table.now() < deadline - SPARE_MS)) {
     const batch = keys.slice(looked, looked + AT_ONCE);
-    for (const { as, row } of await Promise.all(batch.map(takeOrLeave))) {
-      counts[as]++;
-      if (row) rows.push(row);
+    // Whatever one comes to, the function is not to end before the others have come to something.
+    const taken = await Promise.allSettled(batch.map(takeOrLeave));
+    for (const it of taken) {
+      if (it.status === 'rejected') throw it.reason;
+      counts[it.value.as]++;
+      if (it.value.row) rows.push(it.value.row);
     }
     looked += batch.length;
   }
-  const last = keys[looked - 1] ?? wanted.after;
-  const isOver = looked === keys.length && keys.length < wanted.limit;
+  const last = keys[looked - 1] ?? after;
+  const isOver = looked === keys.length && keys.length < limit;
   const { taken, ...left } = counts;
   return {
     ...(wanted.list ? { listed: taken } : { redriven: taken }),
     ...left,
-    ...(!isOver && last && { after: Buffer.from(JSON.stringify(last)).toString('base64url') }),
+    ...(!isOver &&
+      last && { after: Buffer.from(JSON.stringify({ ...last, to })).toString('base64url') }),
     ...(wanted.list && { rows }),
   };
 }

@@ -203,7 +203,7 @@ function errorOf(body: string | undefined) {
 
 /** Nothing of what was in the query string, however it is spelt, and not without end. */
 function redacted(message: string, query: readonly string[]): string {
-  return query
+  const text = query
     .flatMap((value) => [
       value,
       encodeURIComponent(value),
@@ -215,11 +215,33 @@ function redacted(message: string, query: readonly string[]): string {
       (text, value) =>
         text.replace(new RegExp(value.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'), 'gi'), '…'),
       message,
-    )
+    );
+  if (query.some((value) => haveCommonRun(text, value))) return '(withheld: it repeats a secret)';
+  return text
     .replace(/\p{Cc}+/gu, ' ')
     .slice(0, 200)
     .toWellFormed();
 }
+
+/** As many letters and digits of a secret one after the other are a part of it. */
+const RUN = 6;
+
+/** Whether a text has a part of a value in it, in whatever code. */
+function haveCommonRun(text: string, value: string): boolean {
+  const [all, whole] = [lettersOf(text), lettersOf(value)];
+  return Array.from({ length: Math.max(whole.length - RUN + 1, 0) }, (_, i) =>
+    whole.slice(i, i + RUN),
+  ).some((part) => all.includes(part));
+}
+
+const lettersOf = (text: string) =>
+  percentDecoded(percentDecoded(text))
+    .replace(/&#?\w+;/g, '')
+    .replace(/[^a-z\d]/gi, '')
+    .toLowerCase();
+
+const percentDecoded = (text: string) =>
+  text.replace(/%([\da-f]{2})/gi, (_, code) => String.fromCharCode(Number.parseInt(code, 16)));
 
 /** Seconds or an HTTP date. Source: RFC 9110, section 10.2.3. */
 function readRetryAfter(header: string | undefined, now: number): number | undefined {
