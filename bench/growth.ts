@@ -215,6 +215,7 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
     ),
     retentionDays: 30,
     deadline: now() + 3_600_000,
+    random: () => 0.5,
   };
 }
 

@@ -35,6 +35,7 @@ export interface Deployed extends AsyncDisposable {
 
 export interface Posted {
   readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: Readonly<Record<string, string>>;
 }
 
@@ -62,8 +63,12 @@ export async function startDeployed(): Promise<Deployed> {
   };
   const post = async (webhook: Lambda, event: Event): Promise<Posted> => {
     const request = { ...sample('at'), body: JSON.stringify(event) };
-    const answer = (await webhook.invoke(request)) as { statusCode: number; body: string };
-    return { status: answer.statusCode, body: JSON.parse(answer.body) };
+    const { statusCode, headers, body } = (await webhook.invoke(request)) as {
+      statusCode: number;
+      headers: Record<string, string>;
+      body: string;
+    };
+    return { status: statusCode, headers, body: JSON.parse(body) };
   };
   const read = async (key: inbox.Key) => {
     const item = await inbox.read(table, key);

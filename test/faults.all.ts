@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Key } from '../lib/inbox.ts';
-import { type Deployed, inserted, startDeployed } from './deployed.ts';
+import { type Deployed, inserted, type Posted, startDeployed } from './deployed.ts';
 import { sample, saying } from './documented.ts';
 import type { Lambda } from './lambda.ts';
 import {
@@ -34,6 +34,8 @@ interface Scene {
   /** What the webhook answered; of the others, what the function returned. */
   readonly answer: unknown;
   readonly key: Key;
+  /** What the webhook answered to the same event afterwards, where the first time is what it is about. */
+  readonly second?: Posted;
 }
 
 const minutes = (ms: number) => (ms === 60_000 ? 'a minute' : `${ms / 1_000} s`);
@@ -52,10 +54,15 @@ const queued: Outcome = {
   },
 };
 
+function expectUnavailable({ answer, second }: Scene) {
+  expect(answer).toMatchObject({ status: 503, headers: { 'Retry-After': expect.any(String) } });
+  expect(second).toMatchObject({ status: 200, body: { status: 'queued' } });
+}
+
 const unavailable: Outcome = {
   words: '503 with `Retry-After`; the second delivery is queued, and said once',
   check: async (scene) => {
-    expect(scene.answer).toMatchObject({ status: 503 });
+    expectUnavailable(scene);
     await expectSaid(scene, 1);
   },
 };
@@ -65,7 +72,7 @@ const unavailableYetQueued: Outcome = {
   words:
     '503, outcome of the put unknown: the row is there, and a second delivery after the window (5 s) makes another; said twice',
   check: async (scene) => {
-    expect(scene.answer).toMatchObject({ status: 503 });
+    expectUnavailable(scene);
     await expectSaid(scene, 2);
   },
 };
@@ -131,6 +138,14 @@ const unknownTwice: Outcome = {
   },
 };
 
+const takenAtItsWord: Outcome = {
+  words: 'taken at its word: sent again after a minute, so said twice, and no row says so',
+  check: async (scene) => {
+    expect(scene.answer).toEqual({ postponed: 1 });
+    await expectSaid(scene, 2);
+  },
+};
+
 type Row = readonly [
   caller: 'webhook' | 'reply' | 'retry',
   call: string,
@@ -191,6 +206,7 @@ const TABLE: readonly Row[] = [
   ['retry', 'UpdateItem (claim)', 'no answer, though it took effect', [hangingAfter], replied],
 
   ['reply', 'send', '500', [answering(500)], postponed('VVChat answered 500')],
+  ['reply', 'send', '500, though carried out', [carriedOut(answering(500))], takenAtItsWord],
   ['reply', 'send', '429', [answering(429)], postponed('VVChat answered 429')],
   [
     'reply',
@@ -301,9 +317,13 @@ describe.concurrent('a fault', () => {
     const proxy = /^[a-z]/.test(operation) ? on.vvchat : on.dynamodb;
     if (caller === 'webhook') {
       proxy.fault(operation, ...faults);
-      const answer = await on.post(await on.start('webhook'), event);
-      const key = await on.put(event);
-      await check({ on, text, answer, key });
+      const webhook = await on.start('webhook');
+      const answer = await on.post(webhook, event);
+      expect(proxy.faultsLeft(operation)).toBe(0);
+      const second = await on.post(webhook, event);
+      const { session_open_id } = event.data.session;
+      const key = { session_open_id, event_id: `${second.body.event_id}` };
+      await check({ on, text, answer, key, second });
       return;
     }
     // The token is there, but where it is the token that a fault is about.
@@ -315,6 +335,7 @@ describe.concurrent('a fault', () => {
     const worker = await on.start(caller);
     const answer = await worker.invoke(caller === 'reply' ? inserted(key) : sample('retry'));
     await check({ on, text, answer, key });
+    expect(proxy.faultsLeft(operation)).toBe(0);
   });
 });
 

@@ -31,6 +31,8 @@ export interface HttpProxy extends AsyncDisposable {
   readonly requests: string[];
   /** Does this to the next request for an operation; several are used up one by one. */
   readonly fault: (operation: string, ...faults: readonly Fault[]) => void;
+  /** How many of these are still to come. */
+  readonly faultsLeft: (operation: string) => number;
   /** Looks at every request for which no fault is waiting, and may name one. */
   intervene: (exchange: Exchange) => Fault | undefined;
 }
@@ -62,6 +64,7 @@ export async function startProxy(
     requests,
     fault: (operation, ...faults) =>
       void waiting.set(operation, [...(waiting.get(operation) ?? []), ...faults]),
+    faultsLeft: (operation) => waiting.get(operation)?.length ?? 0,
     intervene: () => undefined,
     [Symbol.asyncDispose]: async () => {
       const closed = once(server, 'close');
