@@ -4,11 +4,13 @@ import { createServer, Server } from 'node:http';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
+import { Hono } from 'hono';
 import { GRACE_MS, startOffline } from './offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
 import { createTables, nameOf, STAGE } from './service.ts';
 import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
-import { playStream, type StreamOptions } from './stream.ts';
+import { playStream } from './stream.ts';
+import { createStudio } from './studio/studio.ts';
 
 export interface StackOptions {
   readonly ports: Ports;
@@ -82,7 +84,26 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     onReady('dynamodbAdmin', url('dynamodbAdmin'));
   };
   const startVVChat = async () => {
-    const { fetch } = createRobotApiSimulator({ apps: APPS, onCarried });
+    const studio = createStudio({
+      client,
+      inboxTable: nameOf('inbox'),
+      membershipsTable: nameOf('memberships'),
+      webhookUrl: `${url('http')}${WEBHOOK_PATH}`,
+      adminUrl: url('dynamodbAdmin'),
+      retry: () => invoke(url('lambda'), 'retry', {}),
+    });
+    cleanUps.push(async () => studio.stop());
+    const robotApi = createRobotApiSimulator({
+      apps: APPS,
+      onCarried: (carried) => {
+        studio.carry(carried);
+        onCarried(carried);
+      },
+    });
+    const { fetch } = new Hono()
+      .use('/robotapi/*', ...studio.before)
+      .route('/', studio.app)
+      .route('/', robotApi);
     await listen(createAdaptorServer({ fetch }) as Server, 'vvchat');
     onReady('vvchat', url('vvchat'));
   };
@@ -102,7 +123,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const stream = playStream({
       client,
       table: nameOf('inbox'),
-      invoke: invokeReply(url('lambda')),
+      invoke: async (Records, signal) => {
+        await invoke(url('lambda'), 'reply', { Records }, signal);
+      },
     });
     cleanUps.push(stream.stop);
     offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart(GRACE_MS + 100)));
@@ -116,18 +139,21 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 /** Lambda's Invoke API tells of a function's error by a header. */
-const invokeReply =
-  (lambdaUrl: string): StreamOptions['invoke'] =>
-  async (Records, signal) => {
-    const answer = await fetch(`${lambdaUrl}/2015-03-31/functions/${nameOf('reply')}/invocations`, {
-      method: 'POST',
-      body: JSON.stringify({ Records }),
-      signal,
-    });
-    const fault = answer.headers.get('X-Amz-Function-Error');
-    if (!answer.ok || fault) throw new Error(`reply: ${fault ?? answer.status}`);
-    await answer.body?.cancel();
-  };
+async function invoke(
+  lambdaUrl: string,
+  name: 'reply' | 'retry',
+  event: object,
+  signal: AbortSignal | null = null,
+): Promise<unknown> {
+  const answer = await fetch(`${lambdaUrl}/2015-03-31/functions/${nameOf(name)}/invocations`, {
+    method: 'POST',
+    body: JSON.stringify(event),
+    signal,
+  });
+  const fault = answer.headers.get('X-Amz-Function-Error');
+  if (!answer.ok || fault) throw new Error(`${name}: ${fault ?? answer.status}`);
+  return answer.json();
+}
 
 /**
  * The engine's own `close` shuts its database as well, under requests that it is still working on; it is in

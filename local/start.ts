@@ -45,13 +45,14 @@ function signalled(): AbortSignal {
   return end.signal;
 }
 
-const whatToTry = ({ url }: Stack) => `Try, in another terminal:
+const whatToTry = ({ url }: Stack) => `Open ${url('vvchat')} and talk to the robot.
+
+Or, in another terminal:
 
   curl -H 'Content-Type: application/json' -d '{"event":"at","version":"v1","data":{"content":{"text":"您好"},"robot":{"app_id":"test","open_id":"robot-1","robot_no":"xds2323"},"session":{"session_open_id":"group-1","session_type":"2"},"trigger":{"open_id":"person-1","target":"user"}}}' '${url('http')}${WEBHOOK_PATH}'
   npx serverless invoke local -f webhook -p events/at.json
 
-What the robot says appears here. Change lib/robot.ts and save: the next message is answered by it.
-The tables: ${url('dynamodbAdmin')}. Ctrl-C ends all of this.`;
+Change lib/robot.ts and save: the next message is answered by it. Ctrl-C ends all of this.`;
 
 const exitCode = await start().catch((error: unknown) => {
   console.error(

@@ -1,0 +1,243 @@
+import { randomUUID } from 'node:crypto';
+import type { Event } from '../../lib/event.ts';
+import type { Carried } from '../simulator/robot-api.ts';
+import type { Chat, Line, RobotAccount, Webview } from './state.ts';
+import type { Store } from './store.ts';
+
+/** What a person does is not possible: no such chat, or the robot is in it already. The message is for them. */
+export class ImpossibleError extends Error {
+  override readonly name = 'ImpossibleError';
+}
+
+/** Who is there at the start: the robots and sessions that VVChat's documentation names, and some more. */
+const PEOPLE = [
+  { open_id: 'T8UDxMFSYBeU-N4jCCy0PIYk7KavHYnU', name: '小明' },
+  { open_id: 'Jb7mNq2cRw0sKx5hYt9fLz4aPv8dGe1u', name: 'Anna' },
+  { open_id: 'q3ZxVn6kTf1yBo8rCw5jMs0eHd7uLi2g', name: '李雷' },
+];
+const ROBOTS = [
+  { robot_no: 'xds2323', open_id: 'lJsDBB01QzGpBKOC7uaZB6D0QGZWBMCS', app_id: 'test', name: '小V' },
+  {
+    robot_no: 'xds3345',
+    open_id: 'CWYlCXOccx73NnVGntzatmSLEzgoFMTO',
+    app_id: 'qiyunxin',
+    name: '小七',
+  },
+  {
+    robot_no: 'xds4567',
+    open_id: 'Wm2kEo9vTb6xSj3nQf8hRz1cYp5gUa0d',
+    app_id: 'test',
+    name: 'Echo',
+  },
+];
+const GROUPS = [
+  {
+    session_open_id: '8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2',
+    name: '周末徒步 Hiking',
+    robots: ['xds2323'],
+  },
+  { session_open_id: 'hwWj3RPotzas_nQwGHTqwB0KnUy8hLBp', name: '读书会 Book club', robots: [] },
+];
+
+/** The chats, and what people and robots do in them. What VVChat would post of it is returned. */
+export class Chats {
+  readonly #store: Store;
+  readonly #now: () => number;
+
+  constructor(store: Store, now: () => number) {
+    this.#store = store;
+    this.#now = now;
+    for (const { session_open_id, name, robots } of GROUPS) {
+      const chat: Chat = {
+        id: session_open_id,
+        session_open_id,
+        session_type: '2',
+        name,
+        robots,
+      };
+      store.set('chats', chat.id, chat);
+    }
+    for (const person of PEOPLE) store.set('people', person.open_id, person);
+    for (const robot of ROBOTS) this.#addRobot(robot);
+  }
+
+  /** A group without robots. */
+  create(name: string): Chat {
+    return this.#chatOf({ session_open_id: randomUUID(), session_type: '2' }, undefined, name);
+  }
+
+  /** A person pulls a robot into a group. */
+  join(chatId: string, robot_no: string, person: string): Event[] {
+    const chat = this.#chat(chatId);
+    const robot = this.#robot(robot_no);
+    if (chat.session_type !== '2') throw new ImpossibleError('Robots are pulled into groups only.');
+    if (chat.robots.includes(robot_no)) throw new ImpossibleError('The robot is in the group.');
+    this.#store.set('chats', chatId, { ...chat, robots: [...chat.robots, robot_no] });
+    this.#write({ chat: chatId, person, robot_no, did: 'joined' });
+    return [{ event: 'join-group-for-invite', version: 'v1', data: about(chat, robot, person) }];
+  }
+
+  /** A person opens a group: VVChat tells each robot in it. */
+  open(chatId: string, person: string): Event[] {
+    const chat = this.#chat(chatId);
+    if (chat.session_type !== '2') return [];
+    this.#write({ chat: chatId, person, did: 'opened' });
+    return chat.robots.map((robot_no) => ({
+      event: 'session-open',
+      version: 'v1',
+      data: about(chat, this.#robot(robot_no), person),
+    }));
+  }
+
+  /**
+   * A person says something; VVChat tells each robot that is mentioned, and in a one-to-one chat the robot.
+   *
+   * @param keepMentions whether the text that VVChat posts has the robots' names in it, which is not documented
+   */
+  say(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
+    const chat = this.#chat(chatId);
+    const robots = chat.robots.map((robot_no) => this.#robot(robot_no));
+    const { mentioned, rest } = mentions(text, robots);
+    const addressed = chat.session_type === '1' ? robots : mentioned;
+    const did = addressed.length > 0 ? 'said' : 'said-to-nobody';
+    this.#write({ chat: chatId, person, did, text });
+    return addressed.map((robot) => ({
+      event: 'at',
+      version: 'v1',
+      data: { content: { text: keepMentions ? text : rest }, ...about(chat, robot, person) },
+    }));
+  }
+
+  /** A robot had VVChat do something. */
+  carry({ robot_no, app_id, message, params }: Carried): void {
+    const robot = this.#store.get('robots', robot_no);
+    if (!robot) this.#addRobot({ robot_no, app_id, open_id: '', name: robot_no });
+    const chat = this.#withRobot(this.#chatOf(message, robot_no), robot_no);
+    const line = { chat: chat.id, robot_no };
+    const { height = chat.webview?.height ?? '50%', url = '', text = '' } = params;
+    const show = (webview: Webview | undefined) =>
+      this.#store.set('chats', chat.id, { ...chat, webview });
+    switch (message.content.cmd) {
+      case 'send-text':
+        this.#write({ ...line, did: 'said', text });
+        break;
+      case 'webview-group-open':
+        show({ height, url, robot_no });
+        this.#write({ ...line, did: 'webview-opened', text: `${url} (${height})` });
+        break;
+      case 'webview-group-refresh':
+        // What VVChat does where none is open is not documented, so do not count on it.
+        if (chat.webview) show({ height, url, robot_no });
+        this.#write({
+          ...line,
+          did: chat.webview ? 'webview-changed' : 'webview-missed',
+          text: `${url} (${height})`,
+        });
+        break;
+      case 'webview-group-close':
+        show(undefined);
+        this.#write({ ...line, did: 'webview-closed' });
+    }
+  }
+
+  /** A robot is in a session, as its row in the memberships table says. */
+  meet(row: Readonly<Record<string, unknown>>): void {
+    const { robot_no, app_id, robot_open_id, session_open_id, session_type } = row;
+    if (![robot_no, app_id, robot_open_id, session_open_id].every((it) => typeof it === 'string'))
+      return;
+    const no = robot_no as string;
+    if (!this.#store.get('robots', no)?.open_id) {
+      const open_id = robot_open_id as string;
+      this.#addRobot({ robot_no: no, app_id: app_id as string, open_id, name: no });
+    }
+    const session = {
+      session_open_id: session_open_id as string,
+      session_type: session_type === '1' ? '1' : '2',
+    } as const;
+    this.#withRobot(this.#chatOf(session, no), no);
+  }
+
+  /** The chat of a session, new if need be. In one-to-one chats a person's robots share the session. */
+  #chatOf(
+    { session_open_id, session_type }: Pick<Chat, 'session_open_id' | 'session_type'>,
+    robot_no?: string,
+    name = session_open_id,
+  ): Chat {
+    const id = session_type === '2' ? session_open_id : oneToOne(session_open_id, robot_no ?? '');
+    const known = this.#store.get('chats', id);
+    if (known) return known;
+    if (session_type === '1' && !this.#store.get('people', session_open_id)) {
+      this.#addPerson(session_open_id);
+      return this.#chatOf({ session_open_id, session_type }, robot_no, name);
+    }
+    const chat: Chat = { id, session_open_id, session_type, name, robots: [] };
+    this.#store.set('chats', id, chat);
+    return chat;
+  }
+
+  #withRobot(chat: Chat, robot_no: string): Chat {
+    if (chat.robots.includes(robot_no)) return chat;
+    const joined = { ...chat, robots: [...chat.robots, robot_no] };
+    this.#store.set('chats', chat.id, joined);
+    return joined;
+  }
+
+  #addPerson(open_id: string): void {
+    this.#store.set('people', open_id, { open_id, name: open_id });
+    for (const robot of this.#store.state.robots.values()) this.#addOneToOne(open_id, robot);
+  }
+
+  #addRobot(robot: RobotAccount): void {
+    this.#store.set('robots', robot.robot_no, robot);
+    for (const { open_id } of this.#store.state.people.values()) this.#addOneToOne(open_id, robot);
+  }
+
+  #addOneToOne(session_open_id: string, { robot_no, name }: RobotAccount): void {
+    const id = oneToOne(session_open_id, robot_no);
+    if (this.#store.get('chats', id)) return;
+    const chat: Chat = { id, session_open_id, session_type: '1', name, robots: [robot_no] };
+    this.#store.set('chats', id, chat);
+  }
+
+  #chat(id: string): Chat {
+    const chat = this.#store.get('chats', id);
+    if (!chat) throw new ImpossibleError('There is no such chat.');
+    return chat;
+  }
+
+  #robot(robot_no: string): RobotAccount {
+    const robot = this.#store.get('robots', robot_no);
+    if (!robot) throw new ImpossibleError('There is no such robot.');
+    return robot;
+  }
+
+  #write(line: Omit<Line, 'id' | 'at'>): void {
+    const id = randomUUID();
+    this.#store.set('lines', id, { ...line, id, at: this.#now() });
+  }
+}
+
+const oneToOne = (person: string, robot_no: string) => `${person}/${robot_no}`;
+
+const about = (chat: Chat, robot: RobotAccount, person: string) => ({
+  robot: { app_id: robot.app_id, open_id: robot.open_id, robot_no: robot.robot_no },
+  session: { session_open_id: chat.session_open_id, session_type: chat.session_type },
+  trigger: { open_id: person, target: 'user' },
+});
+
+/** Which robots a text mentions by `@` and name, and what it says beside that. */
+export function mentions<T extends Pick<RobotAccount, 'name'>>(
+  text: string,
+  robots: readonly T[],
+): { mentioned: T[]; rest: string } {
+  const longestFirst = robots.toSorted((a, b) => b.name.length - a.name.length);
+  const mentioned = new Set<T>();
+  let rest = '';
+  for (let i = 0; i < text.length; ) {
+    const robot = longestFirst.find(({ name }) => text.startsWith(`@${name}`, i));
+    if (robot) mentioned.add(robot);
+    else rest += text[i];
+    i += robot ? robot.name.length + 1 : 1;
+  }
+  return { mentioned: [...mentioned], rest: rest.replace(/\s+/g, ' ').trim() };
+}

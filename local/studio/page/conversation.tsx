@@ -1,0 +1,136 @@
+import { useSignal } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import type { Chat, Line } from '../state.ts';
+import { Avatar, nameOf } from './chat-list.tsx';
+import { Composer } from './composer.tsx';
+import { act, chat, lines, open, person, personName, robotName, state } from './store.ts';
+import { t } from './texts.ts';
+import { WebviewPanel } from './webview.tsx';
+
+/** The chat at hand: who is in it, its web view, what was said, and where to say something. */
+export function Conversation() {
+  const it = chat.value;
+  if (!it) return <main class="conversation" />;
+  return (
+    <main class="conversation" key={it.id}>
+      <Head chat={it} />
+      <div class="stage">
+        {it.webview && <WebviewPanel webview={it.webview} />}
+        <Lines chat={it} />
+      </div>
+      <Composer chat={it} />
+    </main>
+  );
+}
+
+function Head({ chat: it }: { chat: Chat }) {
+  const others = [...state.value.robots.values()].filter(
+    ({ robot_no, open_id }) => open_id !== '' && !it.robots.includes(robot_no),
+  );
+  const isGroup = it.session_type === '2';
+  const join = (robot_no: string) =>
+    act('join', { chat: it.id, robot_no, person: person.value?.open_id });
+  return (
+    <div class="head">
+      <h2>{nameOf(it)}</h2>
+      {isGroup && (
+        <>
+          <p>
+            {t().robotsHere} {it.robots.map(robotName).join(', ') || t().nobody}
+          </p>
+          <div class="tools">
+            {others.length > 0 && (
+              <select
+                aria-label={t().addRobot}
+                value=""
+                onChange={(e) => {
+                  void join(e.currentTarget.value);
+                  e.currentTarget.value = '';
+                }}
+              >
+                <option value="">+ {t().addRobot}</option>
+                {others.map(({ robot_no, name }) => (
+                  <option key={robot_no} value={robot_no}>
+                    {name}
+                  </option>
+                ))}
+              </select>
+            )}
+            <button type="button" title={t().reopenHint} onClick={() => open(it)}>
+              {t().reopen}
+            </button>
+          </div>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Lines({ chat: it }: { chat: Chat }) {
+  const list = useRef<HTMLDivElement>(null);
+  const isAtEnd = useSignal(true);
+  const count = lines.value.length;
+  useLayoutEffect(() => {
+    const { current } = list;
+    if (current && isAtEnd.peek()) current.scrollTop = current.scrollHeight;
+  }, [count, it.webview]);
+  return (
+    <div
+      class="lines"
+      role="log"
+      aria-label={t().messages}
+      tabIndex={0}
+      ref={list}
+      onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+        isAtEnd.value = scrollHeight - scrollTop - clientHeight < 40;
+      }}
+    >
+      {lines.value.map((line) => (
+        <LineView key={line.id} line={line} />
+      ))}
+    </div>
+  );
+}
+
+function LineView({ line }: { line: Line }) {
+  const { did, text = '', robot_no } = line;
+  const by = line.person === undefined ? robotName(robot_no) : personName(line.person);
+  switch (did) {
+    case 'said':
+    case 'said-to-nobody': {
+      const isMine = line.person !== undefined && line.person === person.value?.open_id;
+      return (
+        <div class={`line${isMine ? ' mine' : ''}`} data-by={by}>
+          <Avatar name={by} isRobot={line.person === undefined} />
+          <div>
+            <div class="by">
+              {by}
+              {line.person === undefined && <span class="tag">{t().robot}</span>}
+              <time dateTime={new Date(line.at).toISOString()}>{clockOf(line.at)}</time>
+            </div>
+            <p class="bubble">{text}</p>
+            {did === 'said-to-nobody' && <Note>{t().toNobody}</Note>}
+          </div>
+        </div>
+      );
+    }
+    case 'joined':
+      return <Note>{t().joined(by, robotName(robot_no))}</Note>;
+    case 'opened':
+      return <Note>{t().opened(by)}</Note>;
+    case 'webview-opened':
+      return <Note>{`${t().webviewOpened(by)} ${text}`}</Note>;
+    case 'webview-changed':
+      return <Note>{`${t().webviewChanged(by)} ${text}`}</Note>;
+    case 'webview-missed':
+      return <Note>{`${t().webviewMissed(by)} ${text}`}</Note>;
+    case 'webview-closed':
+      return <Note>{t().webviewClosed(by)}</Note>;
+  }
+}
+
+const Note = ({ children }: { children: string }) => <p class="note">{children}</p>;
+
+/** A time of day, as everywhere on the page. */
+export const clockOf = (at: number): string =>
+  new Date(at).toLocaleTimeString('en-GB', { hour12: false });

@@ -1,0 +1,46 @@
+import { adminUrl, state } from './store.ts';
+import { t } from './texts.ts';
+
+const FIRST = ['session_open_id', 'robot_open_id', 'robot_no', 'app_id', 'session_type'];
+
+/** The memberships table, as rows. */
+export function Memberships() {
+  const rows = [...state.value.memberships];
+  const columns = [...new Set([...FIRST, ...rows.flatMap(([, row]) => Object.keys(row).sort())])];
+  return (
+    <>
+      <p class="hint">
+        {t().membershipsHint}{' '}
+        <a href={adminUrl.value} target="_blank" rel="noreferrer">
+          {t().openAdmin}
+        </a>
+      </p>
+      {rows.length === 0 ? (
+        <p class="hint">{t().emptyMemberships}</p>
+      ) : (
+        <div class="table" tabIndex={0} role="region" aria-label={t().views.memberships}>
+          <table>
+            <thead>
+              <tr>
+                {columns.map((name) => (
+                  <th key={name} scope="col">
+                    {name}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map(([id, row]) => (
+                <tr key={id}>
+                  {columns.map((name) => (
+                    <td key={name}>{`${row[name] ?? ''}`}</td>
+                  ))}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </>
+  );
+}

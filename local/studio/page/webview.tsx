@@ -1,0 +1,53 @@
+import { useSignal } from '@preact/signals';
+import type { Webview } from '../state.ts';
+import { robotName } from './store.ts';
+import { t } from './texts.ts';
+
+/** The web view that a robot has opened in a group, as high as it said. */
+export function WebviewPanel({ webview }: { webview: Webview }) {
+  const isFolded = useSignal(false);
+  const { height, robot_no } = webview;
+  const address = addressOf(webview.url);
+  const name = t().webview(robotName(robot_no));
+  const size = height.endsWith('%') ? height : `${height}px`;
+  return (
+    <section
+      class="webview"
+      aria-label={name}
+      style={isFolded.value ? undefined : { height: size }}
+    >
+      <div class="bar">
+        <span>{address?.href ?? name}</span>
+        <button
+          type="button"
+          aria-expanded={!isFolded.value}
+          onClick={() => (isFolded.value = !isFolded.value)}
+        >
+          {isFolded.value ? t().unfold : t().fold}
+        </button>
+      </div>
+      {!isFolded.value &&
+        (address ? <Frame name={name} address={address} /> : <p>{t().noAddress}</p>)}
+    </section>
+  );
+}
+
+/** What the page may do: not reach the studio, nor lead the window elsewhere. */
+function Frame({ name, address }: { name: string; address: URL }) {
+  const isForeign = address.origin !== location.origin;
+  return (
+    <iframe
+      // A frame that gets another sandbox keeps the one with which it was loaded.
+      key={address.href}
+      title={name}
+      src={address.href}
+      sandbox={`allow-scripts allow-forms${isForeign ? ' allow-same-origin' : ''}`}
+      referrerpolicy="no-referrer"
+    />
+  );
+}
+
+function addressOf(url: string): URL | undefined {
+  const address = URL.canParse(url) ? new URL(url) : undefined;
+  return address && /^https?:$/.test(address.protocol) ? address : undefined;
+}

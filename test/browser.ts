@@ -1,0 +1,30 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { type Browser, chromium } from 'playwright-core';
+
+/**
+ * Starts Chromium: the one that `CHROMIUM` names, or the first of the path.
+ *
+ * @throws when there is none; tests in a browser are not to be skipped
+ */
+export function launch(): Promise<Browser> {
+  const executablePath = process.env.CHROMIUM ?? onPath('chromium') ?? onPath('google-chrome');
+  if (executablePath === undefined) {
+    throw new Error('There is no Chromium: apt-get install chromium, or set CHROMIUM to its path.');
+  }
+  return chromium.launch({
+    executablePath,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+const onPath = (name: string) =>
+  process.env.PATH?.split(delimiter)
+    .map((folder) => join(folder, name))
+    .find((file) => existsSync(file));
