@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { launch } from './browser.ts';
+import { handlerFile, packaged } from './package.ts';
 import { copyProject, type Project } from './project.ts';
 
 /*
@@ -262,6 +263,13 @@ describe('the wire', () => {
     await refused.locator('summary').click();
     expect(await refused.locator('.details').textContent()).toMatch(/^\/data\/robot\/app_id /);
   });
+});
+
+test('nothing of it is in a function that is deployed', async () => {
+  const bundle = await packaged();
+  for (const name of ['webhook', 'reply', 'retry'] as const) {
+    expect(readFileSync(handlerFile(bundle, name), 'utf8')).not.toMatch(/preact|hono|studio/i);
+  }
 });
 
 test('a failure of VVChat is seen, and recovers at the press of a button', async () => {

@@ -56,7 +56,7 @@ export interface Line {
 export interface Exchange {
   readonly id: string;
   readonly kind: 'event' | 'command' | 'token';
-  /** Of the event or the command. */
+  /** Of the event or the command; of a token, its app. */
   readonly name: string;
   readonly chat?: string | undefined;
   readonly robot_no?: string | undefined;

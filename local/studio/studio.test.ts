@@ -320,7 +320,7 @@ describe('what a robot does', () => {
       { chat: GROUP, robot_no: 'xds2323', did: 'said', text: '您好' },
     ]);
     expect(values(state.exchanges)).toMatchObject([
-      { kind: 'token', name: 'token', status: 200 },
+      { kind: 'token', name: 'test', status: 200 },
       { kind: 'command', name: 'send-text', status: 200, robot_no: 'xds2323' },
     ]);
     const all = JSON.stringify(values(state.exchanges));

@@ -65,10 +65,10 @@ export class Wire {
 
   /** Takes down what is asked of the robot API, and what it answers; no key, no token. */
   readonly witness: MiddlewareHandler = async (c, next) => {
+    const app_id = c.req.query('app_id') ?? '';
     const kind = c.req.path.endsWith('/token') ? 'token' : 'command';
-    const body =
-      kind === 'token' ? `app_id=${c.req.query('app_id')}` : await c.req.raw.clone().text();
-    const name = kind === 'token' ? 'token' : commandIn(body);
+    const body = kind === 'token' ? `app_id=${app_id}` : await c.req.raw.clone().text();
+    const name = kind === 'token' ? app_id : commandIn(body);
     const begun: Exchange = {
       id: randomUUID(),
       kind,
