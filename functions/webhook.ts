@@ -15,7 +15,7 @@ import {
 import * as inbox from '../lib/inbox.ts';
 import { log, told } from '../lib/log.ts';
 import { recordMembership } from '../lib/membership.ts';
-import { count } from '../lib/metric.ts';
+import { record } from '../lib/metric.ts';
 
 const config = configuration();
 const client = createClient();
@@ -23,27 +23,35 @@ const client = createClient();
 /** `POST /vvchat/events?token=SECRET`: takes an event of VVChat's, records it, and queues what is to be answered. */
 export const handler = async (request: Request, context: Context): Promise<Response> => {
   if (!config || !isAuthentic(request, config)) {
+    record({ Rejected: 1 }, { reason: 'token' });
     return problem(401, 'The query parameter "token" is missing, repeated or wrong.');
   }
   const bytes = bodyBytes(request);
   if (bytes && bytes.length > MAX_BODY_BYTES) {
+    record({ Rejected: 1 }, { reason: 'size' });
     return problem(413, `An event has at most ${MAX_BODY_BYTES} bytes.`);
   }
   try {
     const event = readEvent(parse(bytes));
     if ('unknown' in event) {
-      count('UnknownEvents');
+      record({ Events: 1 }, { event: 'unknown' });
       log.warn('ignored an event that is not documented');
       return json(200, { status: 'ignored', event: event.unknown });
     }
     if (!config.VVCHAT_APP_IDS.has(event.data.robot.app_id)) {
+      record({ Rejected: 1 }, { reason: 'app' });
       return problem(403, 'The app is not on the list of this service.');
     }
-    return json(200, await accept(event, config, context));
+    const answer = await accept(event, config, context);
+    record({ Events: 1 }, { event: event.event });
+    if (answer.status === 'duplicate') record({ Duplicates: 1 });
+    return json(200, answer);
   } catch (error) {
     if (error instanceof InvalidEventError) {
+      record({ Rejected: 1 }, { reason: 'body' });
       return problem(400, error.message, { errors: error.faults });
     }
+    record({ Rejected: 1 }, { reason: 'database' });
     log.error('not recorded', told(error));
     return problem(503, 'The event could not be recorded; please send it again.', {
       headers: { 'Retry-After': '1' },

@@ -6,6 +6,7 @@ import { createClient, type Table } from './dynamodb.ts';
 import { PlainError } from './error.ts';
 import * as inbox from './inbox.ts';
 import { log, told } from './log.ts';
+import { record } from './metric.ts';
 import { ask, type Question, type Robot } from './routing.ts';
 import { createTokens, NoTokenError, type Token, type Tokens } from './token.ts';
 import { createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from './vvchat.ts';
@@ -104,8 +105,19 @@ export async function attempt<T extends Outcome | undefined>(
 export async function deliver(delivery: Delivery, seen: inbox.Hold): Promise<Outcome> {
   const isAnswered = (hold: inbox.Hold) => hold.item.commands !== undefined;
   const answered = isAnswered(seen) ? seen : await answer(delivery, seen);
-  const { item } = isAnswered(answered) ? await say(delivery, answered) : answered;
-  return item.status === 'pending' ? 'postponed' : item.status;
+  return outcomeOf(isAnswered(answered) ? await say(delivery, answered) : answered, delivery.inbox);
+}
+
+/** What a row has come to, by a worker's last write; a settled one is counted. */
+export function outcomeOf({ item }: inbox.Hold, { now }: Pick<Table, 'now'>): Outcome {
+  const { status, received_at, unknown } = item;
+  if (status === 'pending') return 'postponed';
+  if (unknown) record({ UnknownOutcomes: unknown.length });
+  if (status === 'failed') record({ Failures: 1 });
+  if (status === 'replied') {
+    record({ Replies: 1, ReplyMilliseconds: Math.max(now() - Date.parse(received_at), 0) });
+  }
+  return status;
 }
 
 export function summaryOf(outcomes: readonly Outcome[]): Summary {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { saying } from '../test/documented.ts';
 import { beforeCalls, Clock, failToReadShard } from '../test/engine.ts';
+import { countedDuring } from '../test/metrics.ts';
 import { answering } from '../test/proxy.ts';
 import { sendText } from './command.ts';
 import { deliverNew } from './deliver.ts';
@@ -283,6 +284,28 @@ test('no row whose worker ended without a word is taken up that could not be fin
   const slow: Robot = { at: [[/^/, () => void clock.advance(1)]] };
   const delivery = { ...around.delivery(slow), deadline: clock.now() + 90_000 };
   expect(await deliverDue(delivery)).toEqual({ ignored: 1 });
+});
+
+test('what a run comes to is counted, and for how long the oldest row has been due', async () => {
+  const [replied, unknown] = await putMany(2);
+  clock.advance(90_000);
+  await around.put(saying('given up'));
+  clock.advance(60_000);
+  await inbox.answer(around.inbox, inbox.seen(unknown as inbox.Item), [sendText('x')]);
+  expect(await countedDuring(run)).toEqual(
+    expect.arrayContaining([
+      { Replies: 1, ReplyMilliseconds: 150_000 },
+      { UnknownOutcomes: 1 },
+      { OldestDueSeconds: 30 },
+    ]),
+  );
+  expect(await around.read(replied as inbox.Item)).toMatchObject({ status: 'replied' });
+  clock.advance(25 * 3_600_000);
+  expect(await countedDuring(run)).toEqual([
+    { Failures: 1 },
+    { OldestDueSeconds: 25 * 3_600 - 60 },
+  ]);
+  expect(await countedDuring(run)).toEqual([{ OldestDueSeconds: 0 }]);
 });
 
 test('a DynamoDB that fails at one row is no matter of the others', async () => {

@@ -3,12 +3,15 @@ import {
   type Delivery,
   deliver,
   type Outcome,
+  outcomeOf,
   ROBOT_MS,
   SENDING_MS,
   type Summary,
   summaryOf,
 } from './deliver.ts';
+import { iso } from './dynamodb.ts';
 import * as inbox from './inbox.ts';
+import { record } from './metric.ts';
 
 /** How many rows are in flight at most. */
 export const CONCURRENCY = 100;
@@ -35,7 +38,9 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
   const outcomes: Outcome[] = [];
   const failuresInARow = new Map<string, number>();
   const suspects: inbox.Item[] = [];
-  const others: inbox.Key[] = [];
+  const others: inbox.DueKey[] = [];
+  const began = iso(table.now());
+  let oldest = began;
 
   const deliverOf = async (item: inbox.Item): Promise<Outcome> => {
     const failures = () => failuresInARow.get(item.app_id) ?? 0;
@@ -48,7 +53,8 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
   /** Looks at a row, and has it delivered unless it is a suspect. */
   const look =
     (deliverOther: (item: inbox.Item) => Promise<Outcome | undefined>) =>
-    async (key: inbox.Key): Promise<void> => {
+    async (key: inbox.DueKey): Promise<void> => {
+      if (key.next_attempt_at < oldest) oldest = key.next_attempt_at;
       const outcome = await attempt(key, async () => {
         const item = await inbox.read(table, key);
         if (!item) return 'absent';
@@ -87,13 +93,14 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
     await takeSuspects(last);
   }
   if (faults.length > 0) throw faults[0];
+  record({ OldestDueSeconds: (Date.parse(began) - Date.parse(oldest)) / 1_000 });
   return summaryOf(outcomes);
 }
 
 /** Works on so many keys at a time as are to be in flight; tells what getting at the keys met with. */
 async function eachOf(
-  keys: AsyncIterable<inbox.Key> | IterableIterator<inbox.Key>,
-  work: (key: inbox.Key) => Promise<void>,
+  keys: AsyncIterable<inbox.DueKey> | IterableIterator<inbox.DueKey>,
+  work: (key: inbox.DueKey) => Promise<void>,
   isOver: () => boolean,
 ): Promise<unknown[]> {
   const takeAll = async () => {
@@ -114,6 +121,5 @@ async function deliverClaimed(delivery: Delivery, item: inbox.Item): Promise<Out
   const { inbox: table, random, retentionDays } = delivery;
   const reason = inbox.hopeless(item, table.now());
   if (reason === undefined) return deliver(delivery, await inbox.claim(table, item, random));
-  await inbox.giveUp(table, item, reason, retentionDays);
-  return 'failed';
+  return outcomeOf(await inbox.giveUp(table, item, reason, retentionDays), table);
 }

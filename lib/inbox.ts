@@ -263,13 +263,16 @@ export async function read(table: Table, key: Key): Promise<Item | undefined> {
   return attributes && toItem(attributes);
 }
 
+/** A row that is due, and since when. */
+export type DueKey = Key & Pick<Item, 'next_attempt_at'>;
+
 /**
  * What is due now, as the index has it: possibly stale, so each row is to be read before it is claimed.
  * A shard that cannot be read does not keep the others from being read.
  *
  * @throws at the end, what the first such shard met with
  */
-export async function* due(table: Table, random = Math.random): AsyncGenerator<Key, void> {
+export async function* due(table: Table, random = Math.random): AsyncGenerator<DueKey, void> {
   const first = Math.floor(random() * DUE_SHARDS);
   const faults: unknown[] = [];
   for (let i = 0; i < DUE_SHARDS; i++) {
@@ -297,7 +300,7 @@ export async function* due(table: Table, random = Math.random): AsyncGenerator<K
 }
 
 /** Where a row is among those that failed. */
-export type FailedKey = Key & Pick<Item, 'next_attempt_at'>;
+export type FailedKey = DueKey;
 
 /**
  * The rows that failed, in the order in which they did, as the index has them: possibly stale.

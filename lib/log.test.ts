@@ -1,7 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { ConfigError } from './config.ts';
 import { log, told } from './log.ts';
-import { count } from './metric.ts';
 
 test('a line is one object, for Lambda to format', () => {
   for (const level of ['info', 'warn', 'error'] as const) {
@@ -42,25 +41,4 @@ test('of what is no error is told its type alone', () => {
   const bare = new Error('x');
   delete bare.stack;
   expect(told(bare)).toEqual({ error: 'Error', at: [] });
-});
-
-test('a metric is a line of the embedded metric format', () => {
-  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
-  count('UnknownEvents', () => 1_710_407_838_000);
-  const [line] = write.mock.calls[0] as [string];
-  write.mockRestore();
-  expect(line).toMatch(/^\{.*\}\n$/);
-  expect(JSON.parse(line)).toEqual({
-    _aws: {
-      Timestamp: 1_710_407_838_000,
-      CloudWatchMetrics: [
-        {
-          Namespace: 'vvchat-robot',
-          Dimensions: [[]],
-          Metrics: [{ Name: 'UnknownEvents', Unit: 'Count' }],
-        },
-      ],
-    },
-    UnknownEvents: 1,
-  });
 });

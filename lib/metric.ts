@@ -1,17 +1,43 @@
+/** What is counted, and in what unit. */
+const UNITS = {
+  /** Accepted, by `event`. */
+  Events: 'Count',
+  /** Not accepted, by `reason`. */
+  Rejected: 'Count',
+  Duplicates: 'Count',
+  /** Inbox rows that are settled. */
+  Replies: 'Count',
+  Failures: 'Count',
+  /** Commands that may have been carried out twice, or not at all. */
+  UnknownOutcomes: 'Count',
+  /** From the acceptance of an event to the end of its reply. */
+  ReplyMilliseconds: 'Milliseconds',
+  /** For how long the oldest row has been due; 0 when none is. */
+  OldestDueSeconds: 'Seconds',
+} as const;
+
+type Values = Readonly<Partial<Record<keyof typeof UNITS, number>>>;
+
+/** What a value is told apart by, each from a closed set: every combination is a metric that is paid for. */
+interface Dimension {
+  readonly event?: 'at' | 'join-group-for-invite' | 'session-open' | 'unknown';
+  readonly reason?: 'token' | 'size' | 'body' | 'app' | 'database';
+}
+
 /**
- * Counts something in CloudWatch. The embedded metric format has to reach standard output as it is:
- * under Lambda's JSON log format a line of `console` would be wrapped, and the metric lost.
+ * Has CloudWatch count, by the embedded metric format, for the service that `METRICS_SERVICE` names; without it
+ * nothing is counted. The line has to reach standard output as it is: under Lambda's JSON log format a line of
+ * `console` would be wrapped, and the metric lost.
  */
-export function count(name: string, now: () => number = Date.now): void {
-  process.stdout.write(
-    `${JSON.stringify({
-      _aws: {
-        Timestamp: now(),
-        CloudWatchMetrics: [
-          { Namespace: 'vvchat-robot', Dimensions: [[]], Metrics: [{ Name: name, Unit: 'Count' }] },
-        ],
-      },
-      [name]: 1,
-    })}\n`,
-  );
+export function record(values: Values, dimension: Dimension = {}): void {
+  const { METRICS_SERVICE: service } = process.env;
+  if (!service) return;
+  const Metrics = (Object.keys(values) as (keyof typeof UNITS)[]).map((Name) => ({
+    Name,
+    Unit: UNITS[Name],
+  }));
+  const Dimensions = [['service', ...Object.keys(dimension)]];
+  const CloudWatchMetrics = [{ Namespace: 'vvchat-robot', Dimensions, Metrics }];
+  const _aws = { Timestamp: Date.now(), CloudWatchMetrics };
+  process.stdout.write(`${JSON.stringify({ _aws, service, ...dimension, ...values })}\n`);
 }

@@ -7,31 +7,40 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { parse } from 'yaml';
 
-/** What serverless.yml says of the stage that runs on this machine. */
+/** What serverless.yml and resources/ say of the stage that runs on this machine. */
 
 export const STAGE = 'local';
 
 interface Resource {
   readonly Type: string;
-  readonly Properties: CreateTableCommandInput & { readonly TimeToLiveSpecification?: unknown };
+  readonly Properties: CreateTableCommandInput & {
+    readonly TimeToLiveSpecification?: unknown;
+    readonly PointInTimeRecoverySpecification?: unknown;
+  };
 }
 
 const read = (text: string) => parse(text, { logLevel: 'silent' });
-const text = readFileSync(new URL('../serverless.yml', import.meta.url), 'utf8');
-const service: string = read(text).service;
+const textOf = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+const service: string = read(textOf('serverless.yml')).service;
 
 /** The full name of a table or a function. */
 export const nameOf = (part: string) => `${service}-${STAGE}-${part}`;
 
 /** The tables, less what is not for `CreateTable` or not for the embedded engine. */
 export function tableDefinitions(): CreateTableCommandInput[] {
-  const { resources } = read(
-    text.replace(/\$\{self:service\}/g, service).replace(/\$\{sls:stage\}/g, STAGE),
-  );
-  return (Object.values(resources.Resources) as Resource[])
+  const text = textOf('resources/tables.yml')
+    .replace(/\$\{self:service\}/g, service)
+    .replace(/\$\{sls:stage\}/g, STAGE);
+  return (Object.values(read(text).Resources) as Resource[])
     .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
     .map(({ Properties }) => {
-      const { TimeToLiveSpecification: _, StreamSpecification: __, ...table } = Properties;
+      const {
+        TimeToLiveSpecification: _,
+        PointInTimeRecoverySpecification: __,
+        DeletionProtectionEnabled: ___,
+        StreamSpecification: ____,
+        ...table
+      } = Properties;
       return table;
     });
 }

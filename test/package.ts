@@ -85,7 +85,13 @@ export const tablesIn = ({ template }: Package): CreateTableCommandInput[] =>
   Object.values(template.Resources)
     .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
     .map(({ Properties }) => {
-      const { TimeToLiveSpecification: _, StreamSpecification, ...table } = Properties;
+      const {
+        TimeToLiveSpecification: _,
+        PointInTimeRecoverySpecification: __,
+        DeletionProtectionEnabled: ___,
+        StreamSpecification,
+        ...table
+      } = Properties;
       return {
         ...table,
         ...(StreamSpecification && {

@@ -8,7 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { freePorts, type Ports, SERVERS, type ServerName } from '../local/ports.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const SOURCE = ['events', 'functions', 'lib', 'local', 'package.json', 'serverless.yml'];
+const SOURCE = [
+  'events',
+  'functions',
+  'lib',
+  'local',
+  'resources',
+  'package.json',
+  'serverless.yml',
+];
 
 /** The project in a folder of its own, for a test to change and to run commands in. */
 export interface Project extends AsyncDisposable {

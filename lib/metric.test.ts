@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, expect, type MockInstance, test, vi } from 'vitest';
+import { record } from './metric.ts';
+
+let write: MockInstance<typeof process.stdout.write>;
+
+beforeEach(() => {
+  write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
+});
+afterEach(() => write.mockRestore());
+
+test('a metric is a line of the embedded metric format', () => {
+  vi.stubEnv('METRICS_SERVICE', 'vvchat-robot-dev');
+  record({ Replies: 1, ReplyMilliseconds: 250 });
+  record({ Events: 1 }, { event: 'at' });
+  const lines = write.mock.calls.map(([line]) => `${line}`);
+  for (const line of lines) expect(line).toMatch(/^\{.*\}\n$/);
+  const about = (Dimensions: string[][], Metrics: object[]) => ({
+    _aws: {
+      Timestamp: expect.closeTo(Date.now(), -4),
+      CloudWatchMetrics: [{ Namespace: 'vvchat-robot', Dimensions, Metrics }],
+    },
+    service: 'vvchat-robot-dev',
+  });
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    {
+      ...about(
+        [['service']],
+        [
+          { Name: 'Replies', Unit: 'Count' },
+          { Name: 'ReplyMilliseconds', Unit: 'Milliseconds' },
+        ],
+      ),
+      Replies: 1,
+      ReplyMilliseconds: 250,
+    },
+    {
+      ...about([['service', 'event']], [{ Name: 'Events', Unit: 'Count' }]),
+      event: 'at',
+      Events: 1,
+    },
+  ]);
+});
+
+test.each(['', undefined])('nothing is counted for the service %j', (service) => {
+  vi.stubEnv('METRICS_SERVICE', service);
+  record({ Replies: 1 });
+  expect(write).not.toHaveBeenCalled();
+});
