@@ -21,15 +21,16 @@ interface Resource {
 
 const read = (text: string) => parse(text, { logLevel: 'silent' });
 const textOf = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
-const service: string = read(textOf('serverless.yml')).service;
+/** The name of the service, with which all names on AWS begin. */
+export const serviceName: string = read(textOf('serverless.yml')).service;
 
 /** The full name of a table or a function. */
-export const nameOf = (part: string) => `${service}-${STAGE}-${part}`;
+export const nameOf = (part: string, stage = STAGE) => `${serviceName}-${stage}-${part}`;
 
 /** The tables, less what is not for `CreateTable` or not for the embedded engine. */
 export function tableDefinitions(): CreateTableCommandInput[] {
   const text = textOf('resources/tables.yml')
-    .replace(/\$\{self:service\}/g, service)
+    .replace(/\$\{self:service\}/g, serviceName)
     .replace(/\$\{sls:stage\}/g, STAGE);
   return (Object.values(read(text).Resources) as Resource[])
     .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
