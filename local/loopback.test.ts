@@ -10,6 +10,10 @@ test.each([
   { host: 'localhost:3000' },
   { host: '[::1]:3000' },
   { host: '127.0.0.1:3000', origin: 'http://127.0.0.1:3000' },
+  { host: '127.0.0.1:3000', 'sec-fetch-site': 'same-origin' },
+  { host: '127.0.0.1:3000', 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' },
+  // A link to it may be followed.
+  { host: '127.0.0.1:3000', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' },
 ])('lets %j in', (headers) => {
   expect(isOwn(headers)).toBe(true);
 });
@@ -26,6 +30,9 @@ test.each([
   { host: '127.0.0.1:3000', origin: 'http://127.0.0.1:4000' },
   { host: '127.0.0.1:3000', origin: 'https://127.0.0.1:3000' },
   { host: '127.0.0.1:3000', origin: 'http://127.0.0.1:3000.evil.example' },
+  // An image or a script of a page has no Origin.
+  { host: '127.0.0.1:3000', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' },
+  { host: '127.0.0.1:3000', 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors' },
 ])('keeps %j out', (headers) => {
   expect(isOwn(headers)).toBe(false);
 });

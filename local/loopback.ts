@@ -9,11 +9,20 @@ import type { Duplex } from 'node:stream';
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
 
 /** Whether a request names this machine, and comes from no page but one of the server's own. */
-export function isOwn({ host, origin }: IncomingHttpHeaders): boolean {
+export function isOwn({ host, origin, ...headers }: IncomingHttpHeaders): boolean {
   if (host === undefined || !URL.canParse(`http://${host}`)) return false;
   const url = new URL(`http://${host}`);
-  return LOOPBACK.has(url.hostname) && (origin === undefined || origin === url.origin);
+  const isLed = headers['sec-fetch-mode'] === 'navigate';
+  return (
+    LOOPBACK.has(url.hostname) &&
+    (origin === undefined || origin === url.origin) &&
+    (isLed || isOwnSite(headers['sec-fetch-site']))
+  );
 }
+
+/** Browsers tell it, with images and scripts as well, which have no Origin; other programs do not. */
+const isOwnSite = (site: string | string[] | undefined): boolean =>
+  site === undefined || site === 'same-origin' || site === 'none';
 
 const emit = Server.prototype.emit;
 

@@ -91,6 +91,11 @@ async function say(what: string): Promise<void> {
 const exchange = (hasText: string | RegExp) =>
   page.locator('.wire details').filter({ hasText }).first();
 
+async function add(robot: string): Promise<void> {
+  await page.getByRole('combobox', { name: '机器人' }).selectOption({ label: robot });
+  await page.getByRole('button', { name: '添加机器人' }).click();
+}
+
 /** The newest event on the wire, and the same one when there are newer ones. */
 async function newestEvent() {
   const id = await exchange('事件').getAttribute('id');
@@ -116,7 +121,7 @@ describe('the chat', () => {
   test('Escape closes the list of robots, arrows choose, and Enter for the input method sends nothing', async () => {
     await page.getByRole('button', { name: '读书会' }).click();
     for (const robot of ['小V', 'Echo']) {
-      await page.getByRole('combobox', { name: '添加机器人' }).selectOption({ label: robot });
+      await add(robot);
       await page.locator('.head p').filter({ hasText: robot }).waitFor();
     }
     await input().pressSequentially('@');
@@ -142,7 +147,7 @@ describe('the chat', () => {
     await page.getByRole('textbox', { name: '群名称' }).fill(name);
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name }).waitFor();
-    await page.getByRole('combobox', { name: '添加机器人' }).selectOption({ label: '小七' });
+    await add('小七');
     await page.locator('.line').filter({ hasText: '大家好' }).waitFor();
     await page.locator('.note').filter({ hasText: '小明 把 小七 拉进了群' }).waitFor();
     await exchange(/join-group-for-invite.*200.*已回复/).waitFor();
@@ -230,6 +235,19 @@ describe('the web view', () => {
   });
 });
 
+test('a web view is loaded again when a robot says so, and shown though it was hidden', async () => {
+  const path = '/again';
+  const count = () => visits.filter((it) => it.path === path).length;
+  await say(`@小V 打开 ${siteUrl()}again`);
+  await expect.poll(count).toBe(1);
+  await page.getByRole('button', { name: '收起' }).click();
+  await say(`@小V open ${siteUrl()}again`);
+  await expect.poll(count).toBe(2);
+  await page.locator('iframe').waitFor();
+  await say('@小V 关闭 ');
+  await page.locator('.webview').waitFor({ state: 'detached' });
+});
+
 describe('the wire', () => {
   test('shows an event, its row, and the same event again as a duplicate', async () => {
     const words = text();
@@ -288,9 +306,38 @@ test('a failure of VVChat is seen, and recovers at the press of a button', async
   await page.getByRole('radio', { name: /^正常/ }).check();
   await page.getByRole('button', { name: '立即到期并运行 retry' }).click();
   await answers(words).waitFor();
-  await page.getByRole('status').filter({ hasText: '1 条立即到期；retry：1 replied' }).waitFor();
+  await page.getByRole('status').filter({ hasText: '1 条立即到期；retry：1 已回复' }).waitFor();
   await view('收发记录').click();
   await event.filter({ hasText: '已回复 · 尝试 2 次' }).waitFor();
+});
+
+test('what is looked at beside the chat stays, whichever chat is opened', async () => {
+  await view('成员关系').click();
+  await page.getByRole('button', { name: '读书会' }).click();
+  await page.getByRole('link', { name: 'dynamodb-admin' }).waitFor();
+  expect(await page.locator('.views [aria-current]').allTextContents()).toEqual(['成员关系']);
+});
+
+test('a draft is kept while one looks into another chat, and the focus goes where work goes on', async () => {
+  const words = text();
+  await input().fill(words);
+  await page.getByRole('button', { name: '读书会' }).click();
+  expect(await input().inputValue()).toBe('');
+  await page.getByRole('button', { name: '周末徒步' }).click();
+  expect(await input().inputValue()).toBe(words);
+  const focused = () => page.locator(':focus');
+  await page.getByRole('button', { name: '新建群' }).click();
+  expect(await focused().getAttribute('aria-label')).toBe('群名称');
+  await page.keyboard.press('Escape');
+  expect(await focused().textContent()).toMatch(/新建群/);
+  await say(`@小V ${words}`);
+  await answers(words).waitFor();
+  const event = await newestEvent();
+  await event.locator('summary').click();
+  await event.getByRole('button', { name: '修改后发送' }).click();
+  expect(await focused().getAttribute('aria-label')).toBe('请求正文');
+  await event.getByRole('button', { name: '取消' }).click();
+  expect(await focused().textContent()).toBe('修改后发送');
 });
 
 test('what was said survives a reload, and every tab sees it', async () => {
@@ -312,6 +359,37 @@ test('the language is that of the browser, and can be switched for good', async 
   expect(await page.locator('html').getAttribute('lang')).toBe('zh-CN');
   await page.reload();
   await page.getByRole('heading', { name: 'VVChat 工作室' }).waitFor();
+});
+
+test('a narrow window is wide enough in any weather, for long ids and in either language', async () => {
+  const open_id = 'x'.repeat(256);
+  await fetch(`http://127.0.0.1:${project.ports.http}/vvchat/events?token=local`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({
+      event: 'at',
+      version: 'v1',
+      data: {
+        content: { text: 'long' },
+        robot: { app_id: 'test', open_id, robot_no: 'n'.repeat(256) },
+        session: { session_open_id: 's'.repeat(256), session_type: '1' },
+        trigger: { open_id, target: 'user' },
+      },
+    }),
+  });
+  for (const locale of ['zh-CN', 'en']) {
+    page = await open({ viewport: NARROW, locale });
+    const buttons = page.locator('.views button');
+    const width = () => page.locator('html').evaluate((it) => it.scrollWidth);
+    for (const weather of [5, 2, 0]) {
+      await buttons.nth(4).click();
+      await page.getByRole('radio').nth(weather).check();
+      for (let i = 0; i < 5; i++) {
+        await buttons.nth(i).click();
+        expect(await width(), `${locale} ${weather} ${i}`).toBeLessThanOrEqual(NARROW.width);
+      }
+    }
+  }
 });
 
 test('a narrow window shows one thing at a time, and a wide one all', async () => {

@@ -6,6 +6,9 @@ import type { Store } from './store.ts';
 /** A comment in the stream now and then finds out pages that are gone. */
 const PING_MS = 15_000;
 
+/** A page that is so far behind gets all anew instead. */
+const MAX_BEHIND = 2_000;
+
 /**
  * Server-sent events: `whole` has all that there is, and each `changes` what came since.
  * Source: HTML Living Standard, section 9.2.
@@ -14,28 +17,30 @@ export const streamChanges =
   (store: Store, adminUrl: string): Handler =>
   (c) =>
     streamSSE(c, async (stream) => {
-      const changes: Change[] = [];
+      let changes: Change[] | 'whole' = 'whole';
       let wake = () => {};
       const end = store.listen((change) => {
-        changes.push(change);
+        if (changes === 'whole') return;
+        if (changes.length < MAX_BEHIND) changes.push(change);
+        else changes = 'whole';
         wake();
       });
+      const ping = setInterval(() => void stream.write(':\n\n'), PING_MS);
       stream.onAbort(() => {
         end();
+        clearInterval(ping);
         wake();
       });
-      const whole = { changes: store.whole(), adminUrl };
-      await stream.writeSSE({ event: 'whole', data: JSON.stringify(whole) });
       while (!stream.aborted) {
-        if (changes.length > 0) {
-          const data = JSON.stringify(changes.splice(0));
-          await stream.writeSSE({ event: 'changes', data });
+        if (changes.length === 0) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
           continue;
         }
-        const ping = setTimeout(() => void stream.write(':\n\n'), PING_MS);
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        clearTimeout(ping);
+        const event = changes === 'whole' ? 'whole' : 'changes';
+        const told = changes === 'whole' ? { changes: store.whole(), adminUrl } : changes;
+        changes = [];
+        await stream.writeSSE({ event, data: JSON.stringify(told) });
       }
     });

@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
+import * as v from 'valibot';
 import type { Event } from '../../lib/event.ts';
 import type { Carried } from '../simulator/robot-api.ts';
-import type { Chat, Line, RobotAccount, Webview } from './state.ts';
+import {
+  type Chat,
+  type Line,
+  type Membership,
+  pairOf,
+  type RobotAccount,
+  type Webview,
+} from './state.ts';
 import type { Store } from './store.ts';
 
 /** What a person does is not possible: no such chat, or the robot is in it already. The message is for them. */
@@ -58,12 +66,17 @@ export class Chats {
       store.set('chats', chat.id, chat);
     }
     for (const person of PEOPLE) store.set('people', person.open_id, person);
-    for (const robot of ROBOTS) this.#addRobot(robot);
+    for (const robot of ROBOTS) store.set('robots', robot.robot_no, robot);
+    for (const { open_id } of PEOPLE) {
+      for (const robot of ROBOTS) this.#oneToOne(open_id, robot.robot_no);
+    }
   }
 
   /** A group without robots. */
   create(name: string): Chat {
-    return this.#chatOf({ session_open_id: randomUUID(), session_type: '2' }, undefined, name);
+    const chat = this.#chatOf({ session_open_id: randomUUID(), session_type: '2' }, '', name);
+    if (!chat) throw new ImpossibleError('There are too many chats.');
+    return chat;
   }
 
   /** A person pulls a robot into a group. */
@@ -97,22 +110,30 @@ export class Chats {
   say(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
     const chat = this.#chat(chatId);
     const robots = chat.robots.map((robot_no) => this.#robot(robot_no));
+    const isGroup = chat.session_type === '2';
     const { mentioned, rest } = mentions(text, robots);
-    const addressed = chat.session_type === '1' ? robots : mentioned;
+    const addressed = isGroup ? mentioned : robots;
     const did = addressed.length > 0 ? 'said' : 'said-to-nobody';
     this.#write({ chat: chatId, person, did, text });
     return addressed.map((robot) => ({
       event: 'at',
       version: 'v1',
-      data: { content: { text: keepMentions ? text : rest }, ...about(chat, robot, person) },
+      data: {
+        content: { text: isGroup && !keepMentions ? rest : text },
+        ...about(chat, robot, person),
+      },
     }));
   }
 
   /** A robot had VVChat do something. */
   carry({ robot_no, app_id, message, params }: Carried): void {
     const robot = this.#store.get('robots', robot_no);
-    if (!robot) this.#addRobot({ robot_no, app_id, open_id: '', name: robot_no });
-    const chat = this.#withRobot(this.#chatOf(message, robot_no), robot_no);
+    if (!robot && this.#hasRoom('robots')) {
+      this.#store.set('robots', robot_no, { robot_no, app_id, open_id: '', name: robot_no });
+    }
+    const known = this.#chatOf(message, robot_no);
+    if (!known) return;
+    const chat = this.#withRobot(known, robot_no);
     const line = { chat: chat.id, robot_no };
     const { height = chat.webview?.height ?? '50%', url = '', text = '' } = params;
     const show = (webview: Webview | undefined) =>
@@ -122,12 +143,12 @@ export class Chats {
         this.#write({ ...line, did: 'said', text });
         break;
       case 'webview-group-open':
-        show({ height, url, robot_no });
+        show({ height, url, robot_no, load: randomUUID() });
         this.#write({ ...line, did: 'webview-opened', text: `${url} (${height})` });
         break;
       case 'webview-group-refresh':
         // What VVChat does where none is open is not documented, so do not count on it.
-        if (chat.webview) show({ height, url, robot_no });
+        if (chat.webview) show({ height, url, robot_no, load: randomUUID() });
         this.#write({
           ...line,
           did: chat.webview ? 'webview-changed' : 'webview-missed',
@@ -141,38 +162,50 @@ export class Chats {
   }
 
   /** A robot is in a session, as its row in the memberships table says. */
-  meet(row: Readonly<Record<string, unknown>>): void {
-    const { robot_no, app_id, robot_open_id, session_open_id, session_type } = row;
-    if (![robot_no, app_id, robot_open_id, session_open_id].every((it) => typeof it === 'string'))
-      return;
-    const no = robot_no as string;
-    if (!this.#store.get('robots', no)?.open_id) {
-      const open_id = robot_open_id as string;
-      this.#addRobot({ robot_no: no, app_id: app_id as string, open_id, name: no });
+  meet(row: Membership): void {
+    const { success, output } = v.safeParse(MembershipRow, row);
+    if (!success) return;
+    const { robot_no, app_id, robot_open_id: open_id } = output;
+    if (!this.#store.get('robots', robot_no)?.open_id && this.#hasRoom('robots')) {
+      this.#store.set('robots', robot_no, { robot_no, open_id, app_id, name: robot_no });
     }
-    const session = {
-      session_open_id: session_open_id as string,
-      session_type: session_type === '1' ? '1' : '2',
-    } as const;
-    this.#withRobot(this.#chatOf(session, no), no);
+    const chat = this.#chatOf(output, robot_no);
+    if (chat) this.#withRobot(chat, robot_no);
   }
 
-  /** The chat of a session, new if need be. In one-to-one chats a person's robots share the session. */
+  /** The chat of a session, new if need be and there is room. */
   #chatOf(
     { session_open_id, session_type }: Pick<Chat, 'session_open_id' | 'session_type'>,
-    robot_no?: string,
+    robot_no: string,
     name = session_open_id,
-  ): Chat {
-    const id = session_type === '2' ? session_open_id : oneToOne(session_open_id, robot_no ?? '');
-    const known = this.#store.get('chats', id);
-    if (known) return known;
-    if (session_type === '1' && !this.#store.get('people', session_open_id)) {
-      this.#addPerson(session_open_id);
-      return this.#chatOf({ session_open_id, session_type }, robot_no, name);
-    }
+  ): Chat | undefined {
+    if (session_type === '1') return this.#oneToOne(session_open_id, robot_no);
+    const known = this.#store.get('chats', session_open_id);
+    if (known || !this.#hasRoom('chats')) return known;
+    const id = session_open_id;
     const chat: Chat = { id, session_open_id, session_type, name, robots: [] };
     this.#store.set('chats', id, chat);
     return chat;
+  }
+
+  /** A person's robots share the session. */
+  #oneToOne(session_open_id: string, robot_no: string): Chat | undefined {
+    const id = pairOf(session_open_id, robot_no);
+    const known = this.#store.get('chats', id);
+    if (known || !this.#hasRoom('chats')) return known;
+    if (!this.#store.get('people', session_open_id)) {
+      const person = { open_id: session_open_id, name: session_open_id };
+      this.#store.set('people', session_open_id, person);
+    }
+    const robots = [robot_no];
+    const chat: Chat = { id, session_open_id, session_type: '1', name: robot_no, robots };
+    this.#store.set('chats', id, chat);
+    return chat;
+  }
+
+  /** What comes from elsewhere is not to fill the page without end; on the wire it is all the same. */
+  #hasRoom(of: 'chats' | 'robots'): boolean {
+    return this.#store.state[of].size < MAX_CHATS;
   }
 
   #withRobot(chat: Chat, robot_no: string): Chat {
@@ -180,23 +213,6 @@ export class Chats {
     const joined = { ...chat, robots: [...chat.robots, robot_no] };
     this.#store.set('chats', chat.id, joined);
     return joined;
-  }
-
-  #addPerson(open_id: string): void {
-    this.#store.set('people', open_id, { open_id, name: open_id });
-    for (const robot of this.#store.state.robots.values()) this.#addOneToOne(open_id, robot);
-  }
-
-  #addRobot(robot: RobotAccount): void {
-    this.#store.set('robots', robot.robot_no, robot);
-    for (const { open_id } of this.#store.state.people.values()) this.#addOneToOne(open_id, robot);
-  }
-
-  #addOneToOne(session_open_id: string, { robot_no, name }: RobotAccount): void {
-    const id = oneToOne(session_open_id, robot_no);
-    if (this.#store.get('chats', id)) return;
-    const chat: Chat = { id, session_open_id, session_type: '1', name, robots: [robot_no] };
-    this.#store.set('chats', id, chat);
   }
 
   #chat(id: string): Chat {
@@ -217,7 +233,16 @@ export class Chats {
   }
 }
 
-const oneToOne = (person: string, robot_no: string) => `${person}/${robot_no}`;
+const MAX_CHATS = 500;
+
+const text = v.string();
+const MembershipRow = v.object({
+  session_open_id: text,
+  session_type: v.picklist(['1', '2']),
+  robot_open_id: text,
+  robot_no: text,
+  app_id: text,
+});
 
 const about = (chat: Chat, robot: RobotAccount, person: string) => ({
   robot: { app_id: robot.app_id, open_id: robot.open_id, robot_no: robot.robot_no },
@@ -235,9 +260,12 @@ export function mentions<T extends Pick<RobotAccount, 'name'>>(
   let rest = '';
   for (let i = 0; i < text.length; ) {
     const robot = longestFirst.find(({ name }) => text.startsWith(`@${name}`, i));
-    if (robot) mentioned.add(robot);
-    else rest += text[i];
-    i += robot ? robot.name.length + 1 : 1;
+    if (robot) {
+      mentioned.add(robot);
+      i += robot.name.length + 1;
+      // With its name goes the space behind it, which the completion wrote.
+      if (text[i] === ' ') i++;
+    } else rest += text[i++];
   }
-  return { mentioned: [...mentioned], rest: rest.replace(/\s+/g, ' ').trim() };
+  return { mentioned: [...mentioned], rest };
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamoDBClient, paginateScan } from '@aws-sdk/client-dynamodb';
 import { fromAttributes } from '../../lib/dynamodb.ts';
-import type { Membership } from './state.ts';
+import { MAX_MEMBERSHIPS, type Membership, pairOf } from './state.ts';
 import type { Store } from './store.ts';
 
 export interface MembershipsOptions {
@@ -14,9 +14,6 @@ export interface MembershipsOptions {
 
 const LOOK_MS = 300;
 
-/** More of them nobody reads on a page. */
-const MAX_ROWS = 500;
-
 /** Keeps the memberships in the studio as they are in the table, while anybody looks. */
 export function watchMemberships(options: MembershipsOptions): { readonly stop: () => void } {
   const { client, table, store, onRow } = options;
@@ -24,7 +21,7 @@ export function watchMemberships(options: MembershipsOptions): { readonly stop: 
   const look = async () => {
     const gone = new Set(store.state.memberships.keys());
     for (const row of await rowsOf(client, table)) {
-      const id = `${row.session_open_id}/${row.robot_open_id}`;
+      const id = pairOf(`${row.session_open_id}`, `${row.robot_open_id}`);
       gone.delete(id);
       if (JSON.stringify(row) === JSON.stringify(store.get('memberships', id))) continue;
       store.set('memberships', id, row);
@@ -44,9 +41,12 @@ export function watchMemberships(options: MembershipsOptions): { readonly stop: 
 
 async function rowsOf(client: DynamoDBClient, TableName: string): Promise<Membership[]> {
   const rows: Membership[] = [];
-  for await (const { Items = [] } of paginateScan({ client }, { TableName, Limit: MAX_ROWS })) {
+  for await (const { Items = [] } of paginateScan(
+    { client },
+    { TableName, Limit: MAX_MEMBERSHIPS },
+  )) {
     rows.push(...Items.map(fromAttributes));
-    if (rows.length >= MAX_ROWS) break;
+    if (rows.length >= MAX_MEMBERSHIPS) break;
   }
-  return rows;
+  return rows.slice(0, MAX_MEMBERSHIPS);
 }

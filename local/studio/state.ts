@@ -30,6 +30,8 @@ export interface Webview {
   readonly height: string;
   readonly url: string;
   readonly robot_no: string;
+  /** Another at every opening and refreshing: the page is to be loaded again. */
+  readonly load: string;
 }
 
 /** What stands in a chat. */
@@ -58,11 +60,10 @@ export interface Exchange {
   readonly kind: 'event' | 'command' | 'token';
   /** Of the event or the command; of a token, its app. */
   readonly name: string;
-  readonly chat?: string | undefined;
   readonly robot_no?: string | undefined;
   readonly at: number;
   readonly body: string;
-  /** Left out until there is an answer; 0 when there was none. */
+  /** Left out until there is an answer; 0 when there was none, or it did not arrive. */
   readonly status?: number;
   readonly ms?: number;
   readonly answer?: string;
@@ -80,6 +81,9 @@ export interface Row {
   readonly last_error: string | undefined;
   readonly unknown: readonly number[] | undefined;
 }
+
+/** More rows of the memberships table are not shown. */
+export const MAX_MEMBERSHIPS = 500;
 
 /** A row of the memberships table, as it is. */
 export type Membership = Readonly<Record<string, unknown>>;
@@ -111,12 +115,11 @@ export type Change = {
   };
 }[CollectionName];
 
+/** Two ids as one, which no other two make. */
+export const pairOf = (a: string, b: string): string => JSON.stringify([a, b]);
+
 /** Of what comes without end the oldest is forgotten. */
-export const LIMITS: Readonly<Partial<Record<CollectionName, number>>> = {
-  lines: 1_000,
-  exchanges: 300,
-  rows: 300,
-};
+export const LIMITS = { lines: 1_000, exchanges: 300, rows: 300 } as const;
 
 export type State = { readonly [Name in CollectionName]: ReadonlyMap<string, Collections[Name]> };
 
@@ -137,8 +140,8 @@ export function apply(state: State, { of, id, value }: Change): void {
   if (value === null) values.delete(id);
   else values.set(id, value);
   const [oldest] = values.keys();
-  const isTooMuch = values.size > (LIMITS[of] ?? Number.POSITIVE_INFINITY);
-  if (oldest !== undefined && isTooMuch) values.delete(oldest);
+  const limit = of in LIMITS ? LIMITS[of as keyof typeof LIMITS] : Number.POSITIVE_INFINITY;
+  if (oldest !== undefined && values.size > limit) values.delete(oldest);
 }
 
 /** What it is after some changes; what it was before stays. */

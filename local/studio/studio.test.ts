@@ -14,7 +14,7 @@ import { documented, saying } from '../../test/documented.ts';
 import { type Engine, startEngine } from '../../test/engine.ts';
 import { nameOf } from '../service.ts';
 import { createRobotApiSimulator } from '../simulator/robot-api.ts';
-import { after, type Change, emptyState, type State } from './state.ts';
+import { after, type Change, emptyState, LIMITS, pairOf, type State } from './state.ts';
 import { createStudio, type Studio } from './studio.ts';
 
 const GROUP = '8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2';
@@ -212,8 +212,21 @@ describe('what a person does', () => {
     },
   );
 
+  test('nothing else of the text is changed', async () => {
+    await act('say', { ...place, text: '@小V   a　b  c@小V.com ', keepMentions: false });
+    expect(eventsPosted()[0]?.data).toMatchObject({ content: { text: '  a　b  c.com ' } });
+    const chat = pairOf(MING, 'xds2323');
+    await act('say', { chat, person: MING, text: ' @小V  x ', keepMentions: false });
+    expect(eventsPosted()[1]?.data).toMatchObject({ content: { text: ' @小V  x ' } });
+  });
+
   test('in a one-to-one chat the robot is told everything, and the session is the person', async () => {
-    await act('say', { chat: `${MING}/xds2323`, person: MING, text: 'hi', keepMentions: false });
+    await act('say', {
+      chat: pairOf(MING, 'xds2323'),
+      person: MING,
+      text: 'hi',
+      keepMentions: false,
+    });
     expect(eventsPosted()).toMatchObject([
       {
         event: 'at',
@@ -255,7 +268,7 @@ describe('what a person does', () => {
     ['join', { ...place, chat: 'x', robot_no: 'xds2323' }, 'There is no such chat.'],
     [
       'join',
-      { ...place, chat: `${MING}/xds2323`, robot_no: 'xds3345' },
+      { ...place, chat: pairOf(MING, 'xds2323'), robot_no: 'xds3345' },
       'Robots are pulled into groups only.',
     ],
   ])('is refused where it cannot be: %s %j', async (action, input, error) => {
@@ -294,7 +307,7 @@ describe('an event on the wire', () => {
     answerOf = (_, answer) => answer.end(JSON.stringify({ status: 'queued', event_id }));
     using page = await follow();
     await act('post', { body: JSON.stringify(event) });
-    const id = `${GROUP}/${event_id}`;
+    const id = pairOf(GROUP, event_id);
     await vi.waitFor(() => expect(values(page.now().exchanges)).toMatchObject([{ row: id }]));
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'pending' }));
     const item = (await inbox.read(table, { ...group, event_id })) as inbox.Item;
@@ -334,7 +347,18 @@ describe('what a robot does', () => {
     await send(address(refreshWebview({ url }), group));
     expect(await webview()).toBeUndefined();
     await send(address(openWebview({ height: '50%', url }), group));
-    expect(await webview()).toEqual({ height: '50%', url, robot_no: 'xds2323' });
+    expect(await webview()).toEqual({
+      height: '50%',
+      url,
+      robot_no: 'xds2323',
+      load: expect.any(String),
+    });
+    const first = await webview();
+    await send(address(refreshWebview({ url }), group));
+    expect(await webview()).toEqual({
+      ...first,
+      load: expect.not.stringMatching(`${first?.load}`),
+    });
     await send(address(refreshWebview({ url: `${url}2` }), group));
     expect(await webview()).toMatchObject({ height: '50%', url: `${url}2` });
     await send(address(refreshWebview({ height: 234, url }), group));
@@ -346,6 +370,7 @@ describe('what a robot does', () => {
       'webview-opened',
       'webview-changed',
       'webview-changed',
+      'webview-changed',
       'webview-closed',
     ]);
   });
@@ -355,11 +380,50 @@ describe('what a robot does', () => {
     await send(address(sendText('y'), { session_open_id: 'p', session_type: '1' }), 'new');
     const { chats, lines, people, robots } = await whole();
     expect(chats.get('g')).toMatchObject({ name: 'g', robots: ['new'] });
-    expect(chats.get('p/new')).toMatchObject({ session_open_id: 'p', robots: ['new'] });
+    expect(chats.get(pairOf('p', 'new'))).toMatchObject({ session_open_id: 'p', robots: ['new'] });
     expect(people.get('p')).toBeDefined();
     expect(robots.get('new')).toMatchObject({ app_id: 'test' });
-    expect(values(lines).map(({ chat }) => chat)).toEqual(['g', 'p/new']);
+    expect(values(lines).map(({ chat }) => chat)).toEqual(['g', pairOf('p', 'new')]);
   });
+});
+
+test('what comes from elsewhere does not grow without end', async () => {
+  const token = await tokenOf();
+  for (let i = 0; i < 1_100; i++) {
+    const session = { session_open_id: `p${i}`, session_type: '1' } as const;
+    await send(address(sendText('x'), session), `r${i}`, token);
+  }
+  const { chats, lines, exchanges, people, robots } = await whole();
+  expect(chats.size).toBe(500);
+  expect(people.size).toBeLessThanOrEqual(500);
+  expect(robots.size).toBe(500);
+  expect(lines.size).toBeLessThanOrEqual(LIMITS.lines);
+  expect(exchanges.size).toBe(LIMITS.exchanges);
+});
+
+test.each(['cross-site', 'same-site', 'same-origin'])(
+  'the robot API is not for a page (%s)',
+  async (site) => {
+    const answer = await fetch(`${url}/robotapi/v1/token?app_id=evil&app_key=x`, {
+      headers: { 'Sec-Fetch-Site': site },
+    });
+    expect(answer.status).toBe(403);
+    expect((await whole()).exchanges.size).toBe(0);
+  },
+);
+
+test('a page that falls behind is told the whole again', async () => {
+  using page = await follow();
+  for (let i = 0; i < 2_100; i++) studio.carry(carriedText(`${i}`));
+  await vi.waitFor(() => expect(values(page.now().lines).at(-1)?.text).toBe('2099'));
+  expect(page.now().lines.size).toBe(LIMITS.lines);
+});
+
+const carriedText = (text: string) => ({
+  robot_no: 'xds2323',
+  app_id: 'test',
+  message: { ...address(sendText(text), group), content: { cmd: 'send-text' as const } },
+  params: { text },
 });
 
 test('memberships are shown as they come and go, and are chats', async () => {
@@ -419,6 +483,9 @@ describe('the weather', () => {
     await act('weather', { weather: 'lost' });
     await expect(send(message)).rejects.toThrow('fetch failed');
     expect(await said()).toBe(1);
+    await vi.waitFor(async () =>
+      expect(values((await whole()).exchanges).at(-1)).toMatchObject({ status: 0 }),
+    );
   });
 
   test('expired: a token is refused once it is older than a minute', async () => {

@@ -40,7 +40,7 @@ export interface Studio {
 
 const MAX_BODY_BYTES = 1_048_576;
 
-const name = v.pipe(v.string(), v.nonEmpty(), v.maxLength(256));
+const name = v.pipe(v.string(), v.regex(/\S/), v.maxLength(256));
 const place = { chat: name, person: name };
 
 const ACTIONS = {
@@ -137,7 +137,11 @@ export function createStudio(options: StudioOptions): Studio {
 
   return {
     app,
-    before: [wire.witness, weathered(() => store.get('weather', 'now') ?? 'fine', now)],
+    before: [
+      programsOnly,
+      wire.witness,
+      weathered(() => store.get('weather', 'now') ?? 'fine', now),
+    ],
     carry: (carried) => chats.carry(carried),
     stop: () => {
       memberships.stop();
@@ -166,6 +170,13 @@ const headers = () => [
     strictTransportSecurity: false,
   }),
 ];
+
+/** The robot API is for programs: a page that is led here, or frames it, would be on the wire. */
+const programsOnly: MiddlewareHandler = async (c, next) => {
+  const site = c.req.header('Sec-Fetch-Site');
+  if (site === undefined || site === 'none') return next();
+  return c.json({ err_code: 403, err_msg: 'not for web pages' }, 403);
+};
 
 /** State changes only by JSON, and only from a page of the studio's own: a form or a framed page has no way. */
 const ownPagesOnly: MiddlewareHandler = async (c, next) => {

@@ -12,6 +12,9 @@ const SLOW_MS = 3_000;
  */
 const SHORT_LIFE_MS = 61_000;
 
+/** Nobody uses older ones. */
+const MAX_TOKENS = 1_000;
+
 /** Has the simulated VVChat take commands as the weather is. Tokens are given in any weather. */
 export function weathered(weather: () => Weather, now: () => number): MiddlewareHandler {
   const issued = new Map<string, number>();
@@ -20,6 +23,8 @@ export function weathered(weather: () => Weather, now: () => number): Middleware
       await next();
       const { token } = (await c.res.clone().json()) as { token?: string };
       if (token !== undefined) issued.set(token, now());
+      const [oldest] = issued.keys();
+      if (oldest !== undefined && issued.size > MAX_TOKENS) issued.delete(oldest);
       return undefined;
     }
     switch (weather()) {
@@ -50,3 +55,7 @@ export function weathered(weather: () => Weather, now: () => number): Middleware
 function hangUp({ env }: Context): void {
   (env as HttpBindings).incoming.socket.destroy();
 }
+
+/** Whether the answer to a request does not arrive. */
+export const isLost = ({ env }: Context): boolean =>
+  (env as Partial<HttpBindings>).incoming?.socket.destroyed === true;

@@ -4,8 +4,9 @@ import { BatchGetItemCommand, type DynamoDBClient } from '@aws-sdk/client-dynamo
 import type { MiddlewareHandler } from 'hono';
 import { fromAttributes, toAttributes } from '../../lib/dynamodb.ts';
 import type { Item, Key } from '../../lib/inbox.ts';
-import type { Exchange, Row } from './state.ts';
+import { type Exchange, LIMITS, pairOf, type Row } from './state.ts';
 import type { Store } from './store.ts';
+import { isLost } from './weather.ts';
 
 export interface WireOptions {
   readonly store: Store;
@@ -23,6 +24,9 @@ const LOOK_MS = 100;
 
 /** How often those that failed are, which may be put back. */
 const SELDOM_MS = 1_000;
+
+/** Of how many rows the state is followed; as many are remembered. */
+const MAX_OPEN = LIMITS.rows;
 
 /** As many as DynamoDB gives at once. */
 const ROWS_AT_ONCE = 100;
@@ -60,6 +64,8 @@ export class Wire {
     if (session_open_id === undefined || event_id === undefined) return this.#tell(answered);
     const row = rowId({ session_open_id, event_id });
     if (!this.#options.store.get('rows', row)) this.#open.set(row, { session_open_id, event_id });
+    const [oldest] = this.#open.keys();
+    if (oldest !== undefined && this.#open.size > MAX_OPEN) this.#open.delete(oldest);
     this.#tell({ ...answered, row });
   }
 
@@ -80,7 +86,8 @@ export class Wire {
     this.#tell(begun);
     const began = performance.now();
     await next();
-    const { status } = c.res;
+    // An answer that was to be lost has no status that anybody saw.
+    const status = isLost(c) ? 0 : c.res.status;
     const isSecret = kind === 'token' && c.res.ok;
     const answer = isSecret ? '{"token":"…"}' : await c.res.clone().text();
     this.#tell({ ...begun, status, answer, ms: performance.now() - began });
@@ -108,7 +115,10 @@ export class Wire {
   }
 
   #tell(exchange: Exchange): void {
-    this.#options.store.set('exchanges', exchange.id, exchange);
+    const { store } = this.#options;
+    // One that is forgotten by now does not come back as the newest.
+    if (exchange.status !== undefined && !store.get('exchanges', exchange.id)) return;
+    store.set('exchanges', exchange.id, exchange);
   }
 
   async #watch(): Promise<void> {
@@ -119,7 +129,9 @@ export class Wire {
       const failed = (id: string) => this.#options.store.get('rows', id)?.status === 'failed';
       const keys = [...this.#open].filter(([id]) => isAll || !failed(id)).map(([, key]) => key);
       // The engine may be busy or on its way out; the next look is soon.
-      if (keys.length > 0) await this.#look(keys.slice(-ROWS_AT_ONCE)).catch(() => {});
+      for (let i = 0; i < keys.length; i += ROWS_AT_ONCE) {
+        await this.#look(keys.slice(i, i + ROWS_AT_ONCE)).catch(() => {});
+      }
     }
   }
 
@@ -147,7 +159,7 @@ export class Wire {
   }
 }
 
-const rowId = ({ session_open_id, event_id }: Key) => `${session_open_id}/${event_id}`;
+const rowId = ({ session_open_id, event_id }: Key) => pairOf(session_open_id, event_id);
 
 /** What a body tells of itself, if it is anything like an event. */
 function aboutEvent(body: string): { name: string; session_open_id?: string; robot_no?: string } {

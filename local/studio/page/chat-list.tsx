@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import type { Chat } from '../state.ts';
-import { act, chat, chats, lastLine, open, robotName, show, view } from './store.ts';
+import { useFocus } from './focus.ts';
+import { act, chat, chats, lastLines, open, robotName, show, view } from './store.ts';
 import { t } from './texts.ts';
 
 /** The groups and one-to-one chats to choose from. */
@@ -30,7 +31,7 @@ const List = (props: { chats: readonly Chat[] }) => (
           <Avatar name={nameOf(it)} isRobot={it.session_type === '1'} />
           <span class="about">
             <strong>{nameOf(it)}</strong>
-            <span class="last">{lastLine(it.id)?.text ?? aboutRobots(it)}</span>
+            <span class="last">{lastLines.value.get(it.id)?.text ?? aboutRobots(it)}</span>
           </span>
         </button>
       </li>
@@ -55,20 +56,38 @@ export function Avatar({ name, isRobot = false }: { name: string; isRobot?: bool
 }
 
 function NewGroup() {
-  const name = useSignal<string>();
-  if (name.value === undefined) {
-    return (
-      <button type="button" class="new-group" onClick={() => (name.value = '')}>
-        + {t().newGroup}
-      </button>
-    );
-  }
+  const isOpen = useSignal(false);
+  const wasOpen = useSignal(false);
+  const close = () => {
+    isOpen.value = false;
+    wasOpen.value = true;
+  };
+  return isOpen.value ? (
+    <GroupForm onClose={close} />
+  ) : (
+    <NewGroupButton isFocused={wasOpen.value} onClick={() => (isOpen.value = true)} />
+  );
+}
+
+const NewGroupButton = (props: { isFocused: boolean; onClick: () => void }) => (
+  <button
+    type="button"
+    class="new-group"
+    ref={useFocus<HTMLButtonElement>(props.isFocused)}
+    onClick={props.onClick}
+  >
+    + {t().newGroup}
+  </button>
+);
+
+function GroupForm({ onClose }: { onClose: () => void }) {
+  const name = useSignal('');
   const create = async (event: Event) => {
     event.preventDefault();
-    if (!name.value?.trim()) return;
+    if (!name.value.trim()) return;
     const created = await act<Chat>('create', { name: name.value.trim() });
     if (!created) return;
-    name.value = undefined;
+    onClose();
     show(created.id);
     view.value = 'chat';
   };
@@ -79,11 +98,9 @@ function NewGroup() {
         placeholder={t().groupName}
         maxLength={100}
         value={name.value}
-        ref={(it) => it?.focus()}
+        ref={useFocus<HTMLInputElement>()}
         onInput={(e) => (name.value = e.currentTarget.value)}
-        onKeyDown={(e) => {
-          if (e.key === 'Escape') name.value = undefined;
-        }}
+        onKeyDown={(e) => e.key === 'Escape' && !e.isComposing && onClose()}
       />
       <button type="submit">{t().create}</button>
     </form>

@@ -1,12 +1,12 @@
 import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import type { Chat, RobotAccount } from '../state.ts';
-import { act, lines, person, state } from './store.ts';
+import { act, drafts, lines, person, state } from './store.ts';
 import { t } from './texts.ts';
 
 /** Where a person says something. `@` completes robots, Enter sends. */
 export function Composer({ chat }: { chat: Chat }) {
-  const text = useSignal('');
+  const text = useSignal(drafts.get(chat.id) ?? '');
   const caret = useSignal(0);
   const chosen = useSignal(0);
   const isClosed = useSignal(false);
@@ -19,19 +19,26 @@ export function Composer({ chat }: { chat: Chat }) {
   const offered = begun ? robots.filter((it) => isMeant(it, begun.part)) : [];
   const isOpen = offered.length > 0;
 
+  const write = (it: string) => {
+    text.value = it;
+    drafts.set(chat.id, it);
+  };
   const say = async (it: string) => {
-    text.value = '';
-    await act('say', {
+    write('');
+    input.current?.focus();
+    const said = await act('say', {
       chat: chat.id,
       person: person.value?.open_id,
       text: it,
       keepMentions: keepMentions.value,
     });
+    // What was not said can be said again.
+    if (!said && text.value === '') write(it);
   };
   const complete = ({ name }: RobotAccount) => {
     if (!begun || !input.current) return;
     const before = `${text.value.slice(0, begun.from)}@${name} `;
-    text.value = before + text.value.slice(caret.value);
+    write(before + text.value.slice(caret.value));
     caret.value = before.length;
     chosen.value = 0;
     const { current } = input;
@@ -43,11 +50,15 @@ export function Composer({ chat }: { chat: Chat }) {
     const { current } = input;
     if (!current) return;
     if (current.value !== text.value) chosen.value = 0;
-    text.value = current.value;
+    write(current.value);
     caret.value = current.selectionStart ?? 0;
     isClosed.value = false;
   };
+  const moved = () => {
+    caret.value = input.current?.selectionStart ?? 0;
+  };
   const pressed = (event: KeyboardEvent) => {
+    moved();
     // Enter then is for the input method, to take a word.
     if (event.isComposing || event.keyCode === 229) return;
     const robot = offered[chosen.value];
@@ -55,8 +66,9 @@ export function Composer({ chat }: { chat: Chat }) {
       const step = event.key === 'ArrowDown' ? 1 : -1;
       chosen.value = (chosen.value + step + offered.length) % offered.length;
     } else if (isOpen && event.key === 'Escape') isClosed.value = true;
-    else if (robot && (event.key === 'Enter' || event.key === 'Tab')) complete(robot);
-    else if (event.key === 'Enter' && text.value.trim()) void say(text.value);
+    else if (robot && (event.key === 'Enter' || (event.key === 'Tab' && !event.shiftKey))) {
+      complete(robot);
+    } else if (event.key === 'Enter' && text.value.trim()) void say(text.value);
     else return;
     event.preventDefault();
   };
@@ -79,7 +91,7 @@ export function Composer({ chat }: { chat: Chat }) {
             <li
               key={robot.robot_no}
               role="option"
-              id={`robot-${robot.robot_no}`}
+              id={`robot-${i}`}
               aria-selected={i === chosen.value}
               // The input keeps the focus.
               onMouseDown={(event) => {
@@ -100,13 +112,15 @@ export function Composer({ chat }: { chat: Chat }) {
           aria-autocomplete="list"
           aria-expanded={isOpen}
           aria-controls={isOpen ? 'robots' : undefined}
-          aria-activedescendant={isOpen ? `robot-${offered[chosen.value]?.robot_no}` : undefined}
+          aria-activedescendant={isOpen ? `robot-${chosen.value}` : undefined}
           placeholder={isGroup ? t().mentionHint : t().plainHint}
           autocomplete="off"
           enterkeyhint="send"
           value={text.value}
           onInput={typed}
-          onSelect={() => (caret.value = input.current?.selectionStart ?? 0)}
+          onKeyUp={moved}
+          onClick={moved}
+          onBlur={() => (isClosed.value = true)}
           onKeyDown={pressed}
         />
         <button type="button" disabled={!text.value.trim()} onClick={() => void say(text.value)}>

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import type { Chat, Line } from '../state.ts';
+import type { Chat, Line, RobotAccount } from '../state.ts';
 import { Avatar, nameOf } from './chat-list.tsx';
 import { Composer } from './composer.tsx';
 import { act, chat, lines, open, person, personName, robotName, state } from './store.ts';
@@ -15,7 +15,7 @@ export function Conversation() {
     <main class="conversation" key={it.id}>
       <Head chat={it} />
       <div class="stage">
-        {it.webview && <WebviewPanel webview={it.webview} />}
+        {it.webview && <WebviewPanel key={it.webview.load} webview={it.webview} />}
         <Lines chat={it} />
       </div>
       <Composer chat={it} />
@@ -28,8 +28,6 @@ function Head({ chat: it }: { chat: Chat }) {
     ({ robot_no, open_id }) => open_id !== '' && !it.robots.includes(robot_no),
   );
   const isGroup = it.session_type === '2';
-  const join = (robot_no: string) =>
-    act('join', { chat: it.id, robot_no, person: person.value?.open_id });
   return (
     <div class="head">
       <h2>{nameOf(it)}</h2>
@@ -39,23 +37,7 @@ function Head({ chat: it }: { chat: Chat }) {
             {t().robotsHere} {it.robots.map(robotName).join(', ') || t().nobody}
           </p>
           <div class="tools">
-            {others.length > 0 && (
-              <select
-                aria-label={t().addRobot}
-                value=""
-                onChange={(e) => {
-                  void join(e.currentTarget.value);
-                  e.currentTarget.value = '';
-                }}
-              >
-                <option value="">+ {t().addRobot}</option>
-                {others.map(({ robot_no, name }) => (
-                  <option key={robot_no} value={robot_no}>
-                    {name}
-                  </option>
-                ))}
-              </select>
-            )}
+            {others.length > 0 && <AddRobot chat={it} robots={others} />}
             <button type="button" title={t().reopenHint} onClick={() => open(it)}>
               {t().reopen}
             </button>
@@ -63,6 +45,36 @@ function Head({ chat: it }: { chat: Chat }) {
         </>
       )}
     </div>
+  );
+}
+
+/** Chosen first and then added: by keyboard, to go through a list is to choose from it. */
+function AddRobot({ chat: it, robots }: { chat: Chat; robots: readonly RobotAccount[] }) {
+  const chosen = useSignal(robots[0]?.robot_no);
+  const robot_no = robots.some((robot) => robot.robot_no === chosen.value)
+    ? chosen.value
+    : robots[0]?.robot_no;
+  return (
+    <form
+      class="tools"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void act('join', { chat: it.id, robot_no, person: person.value?.open_id });
+      }}
+    >
+      <select
+        aria-label={t().robot}
+        value={robot_no}
+        onChange={(e) => (chosen.value = e.currentTarget.value)}
+      >
+        {robots.map((robot) => (
+          <option key={robot.robot_no} value={robot.robot_no}>
+            {robot.name}
+          </option>
+        ))}
+      </select>
+      <button type="submit">+ {t().addRobot}</button>
+    </form>
   );
 }
 

@@ -3,7 +3,20 @@ import { render } from 'preact';
 import { ChatList } from './chat-list.tsx';
 import { Conversation } from './conversation.tsx';
 import { Memberships } from './memberships.tsx';
-import { be, fault, follow, isConnected, person, state, type View, view, views } from './store.ts';
+import {
+  be,
+  fault,
+  followInView,
+  inspector,
+  isConnected,
+  isWide,
+  lookAt,
+  person,
+  state,
+  type View,
+  view,
+  views,
+} from './store.ts';
 import { language, switchLanguage, t } from './texts.ts';
 import { WeatherView } from './weather.tsx';
 import { WireView } from './wire.tsx';
@@ -37,7 +50,7 @@ function Header() {
       <h1>{t().title}</h1>
       <p class="subtitle">{t().subtitle}</p>
       {weather !== 'fine' && (
-        <button type="button" class="badge bad" onClick={() => (view.value = 'weather')}>
+        <button type="button" class="badge bad" onClick={() => lookAt('weather')}>
           {t().weatherNow(t().weathers[weather][0])}
         </button>
       )}
@@ -73,12 +86,13 @@ function Notices() {
 }
 
 function ViewButton({ name }: { name: View }) {
+  const shown = isWide.value ? inspector.value : view.value;
   return (
     <button
       type="button"
       data-name={name}
-      aria-current={view.value === name ? 'page' : undefined}
-      onClick={() => (view.value = name)}
+      aria-current={shown === name ? 'page' : undefined}
+      onClick={() => lookAt(name)}
     >
       {t().views[name]}
     </button>
@@ -87,7 +101,7 @@ function ViewButton({ name }: { name: View }) {
 
 /** Beside the chat in a wide window; in a narrow one, in its place. */
 function Inspector() {
-  const name = view.value === 'memberships' || view.value === 'weather' ? view.value : 'wire';
+  const name = inspector.value;
   return (
     <section class="inspector" aria-label={t().views[name]} data-name={name}>
       {name === 'wire' && <WireView />}
@@ -97,5 +111,5 @@ function Inspector() {
   );
 }
 
-follow();
+followInView();
 render(<App />, document.body);

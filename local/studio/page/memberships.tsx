@@ -1,3 +1,4 @@
+import { MAX_MEMBERSHIPS } from '../state.ts';
 import { adminUrl, state } from './store.ts';
 import { t } from './texts.ts';
 
@@ -41,6 +42,7 @@ export function Memberships() {
           </table>
         </div>
       )}
+      {rows.length >= MAX_MEMBERSHIPS && <p class="hint">{t().moreMemberships}</p>}
     </>
   );
 }

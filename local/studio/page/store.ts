@@ -10,12 +10,30 @@ export const isConnected = signal(false);
 /** What went wrong with the last thing that was done. */
 export const fault = signal<string>();
 
-const VIEWS = ['chats', 'chat', 'wire', 'memberships', 'weather'] as const;
-export type View = (typeof VIEWS)[number];
-export const views: readonly View[] = VIEWS;
+const INSPECTORS = ['wire', 'memberships', 'weather'] as const;
+export type Inspector = (typeof INSPECTORS)[number];
+export type View = 'chats' | 'chat' | Inspector;
+export const views: readonly View[] = ['chats', 'chat', ...INSPECTORS];
 
-/** What a narrow window shows; a wide one has the chats and the chat in view anyway. */
+/** Whether the window has room for all: then the chats and the chat are in view anyway. */
+const wide = matchMedia('(min-width: 1000px)');
+export const isWide = signal(wide.matches);
+wide.addEventListener('change', () => (isWide.value = wide.matches));
+
+/** What a narrow window shows. */
 export const view = signal<View>('chat');
+
+/** What a wide window shows beside the chat. */
+export const inspector = signal<Inspector>('wire');
+
+/** Shows something, in a window of any width. */
+export function lookAt(name: View): void {
+  view.value = name;
+  if (name !== 'chats' && name !== 'chat') inspector.value = name;
+}
+
+/** What is typed and not sent, by chat. */
+export const drafts = new Map<string, string>();
 
 /** A value that this browser keeps. */
 function kept(key: string) {
@@ -47,8 +65,15 @@ export const lines = computed(() =>
   [...state.value.lines.values()].filter((line) => line.chat === chat.value?.id),
 );
 
-export const lastLine = (id: string): Line | undefined =>
-  [...state.value.lines.values()].findLast((line) => line.chat === id && line.text !== undefined);
+/** What was said last, by chat. */
+export const lastLines = computed(
+  () =>
+    new Map<string, Line>(
+      [...state.value.lines.values()]
+        .filter(({ text }) => text !== undefined)
+        .map((line) => [line.chat, line]),
+    ),
+);
 
 export const robotName = (robot_no: string | undefined): string =>
   state.value.robots.get(robot_no ?? '')?.name ?? robot_no ?? '';
@@ -85,13 +110,25 @@ export async function act<T>(action: string, input: object): Promise<T | undefin
     fault.value = undefined;
     return answer;
   } catch (error) {
-    fault.value = t().failed((error as Error).message);
+    const { message } = error as Error;
+    fault.value = t().failed(t().faults[message] ?? message);
     return undefined;
   }
 }
 
-/** Follows the server, again and again should it go away. */
-export function follow(): void {
+/** Follows the server while the page is in view: a browser has six connections for all of its tabs. */
+export function followInView(): void {
+  let source: EventSource | undefined;
+  const look = () => {
+    if (document.hidden) source?.close();
+    else source = follow();
+  };
+  document.addEventListener('visibilitychange', look);
+  look();
+}
+
+/** It is told the whole first, and so again whenever the connection was lost; the browser sees to that. */
+function follow(): EventSource {
   const source = new EventSource('/studio/changes');
   source.addEventListener('whole', ({ data }) => {
     const whole: { changes: Change[]; adminUrl: string } = JSON.parse(data);
@@ -104,7 +141,6 @@ export function follow(): void {
   });
   source.addEventListener('error', () => {
     isConnected.value = false;
-    // Not all browsers try again by themselves after a refusal.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 1_000);
   });
+  return source;
 }

@@ -77,6 +77,7 @@ const TEXTS = {
     commands: 'Commands',
     membershipsHint: 'The memberships table, as it is now.',
     openAdmin: 'Open dynamodb-admin',
+    moreMemberships: 'There may be more: dynamodb-admin shows all.',
     emptyMemberships: 'No robot is in any session yet: the first event makes a row.',
     weatherHint: 'How the simulated VVChat takes commands.',
     weathers: {
@@ -99,6 +100,8 @@ const TEXTS = {
       'What waits for another attempt is due by itself after a while, and retry runs every minute. This does both at once.',
     retried: (due: number, summary: string) => `${due} made due; retry: ${summary}`,
     nothingDue: 'nothing was due',
+    outcomes: {} as Readonly<Record<string, string>>,
+    faults: {} as Readonly<Record<string, string>>,
     failed: (what: string) => `That did not work: ${what}`,
   },
   zh: {
@@ -174,6 +177,7 @@ const TEXTS = {
     commands: '指令',
     membershipsHint: '成员关系表的当前内容。',
     openAdmin: '打开 dynamodb-admin',
+    moreMemberships: '可能还有更多：dynamodb-admin 显示全部。',
     emptyMemberships: '还没有机器人加入任何会话：第一个事件会写入一行。',
     weatherHint: '模拟的 VVChat 如何处理指令。',
     weathers: {
@@ -189,6 +193,24 @@ const TEXTS = {
     retryHint: '等待重试的记录过一段时间会自行到期，retry 每分钟运行一次。这个按钮让两者立即发生。',
     retried: (due: number, summary: string) => `${due} 条立即到期；retry：${summary}`,
     nothingDue: '没有到期的记录',
+    outcomes: {
+      replied: '已回复',
+      ignored: '已忽略',
+      failed: '失败',
+      postponed: '已推迟',
+      absent: '不存在',
+      taken: '被占用',
+      lost: '被抢先',
+      stalled: '中断',
+      skipped: '跳过',
+    } as Readonly<Record<string, string>>,
+    faults: {
+      'The robot is in the group.': '机器人已经在群里。',
+      'Robots are pulled into groups only.': '机器人只能被拉进群。',
+      'There is no such chat.': '没有这个会话。',
+      'There is no such robot.': '没有这个机器人。',
+      'There are too many chats.': '会话太多了。',
+    } as Readonly<Record<string, string>>,
     failed: (what: string) => `没有成功：${what}`,
   },
 } as const satisfies Record<'en' | 'zh', unknown>;

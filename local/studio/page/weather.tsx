@@ -52,5 +52,5 @@ export function WeatherView() {
 
 const summaryOf = ({ summary }: Retried): string =>
   Object.entries(summary)
-    .map(([outcome, count]) => `${count} ${outcome}`)
+    .map(([outcome, count]) => `${count} ${t().outcomes[outcome] ?? outcome}`)
     .join(', ') || t().nothingDue;

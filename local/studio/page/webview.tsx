@@ -37,8 +37,6 @@ function Frame({ name, address }: { name: string; address: URL }) {
   const isForeign = address.origin !== location.origin;
   return (
     <iframe
-      // A frame that gets another sandbox keeps the one with which it was loaded.
-      key={address.href}
       title={name}
       src={address.href}
       sandbox={`allow-scripts allow-forms${isForeign ? ' allow-same-origin' : ''}`}

@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import type { Exchange, Row } from '../state.ts';
 import { clockOf } from './conversation.tsx';
+import { useFocus } from './focus.ts';
 import { act, robotName, state } from './store.ts';
 import { t } from './texts.ts';
 
@@ -45,6 +46,7 @@ function ExchangeView({ exchange }: { exchange: Exchange }) {
   const { id, kind, name, body, answer, at, ms, status, robot_no } = exchange;
   const isOpen = useSignal(false);
   const edited = useSignal<string>();
+  const wasEdited = useSignal(false);
   const row = state.value.rows.get(exchange.row ?? '');
   return (
     <details
@@ -66,24 +68,20 @@ function ExchangeView({ exchange }: { exchange: Exchange }) {
       {isOpen.value && (
         <div class="exchange">
           {kind === 'event' && edited.value === undefined && (
-            <div class="tools">
-              <button
-                type="button"
-                title={t().againHint}
-                onClick={() => void act('post', { body })}
-              >
-                {t().again}
-              </button>
-              <button type="button" onClick={() => (edited.value = pretty(body))}>
-                {t().edit}
-              </button>
-            </div>
+            <EventTools
+              body={body}
+              isFocused={wasEdited.value}
+              onEdit={() => (edited.value = pretty(body))}
+            />
           )}
           {edited.value !== undefined && (
             <Editor
               text={edited.value}
               onText={(it) => (edited.value = it)}
-              onClose={() => (edited.value = undefined)}
+              onClose={() => {
+                edited.value = undefined;
+                wasEdited.value = true;
+              }}
             />
           )}
           <Pointers answer={answer} />
@@ -97,6 +95,21 @@ function ExchangeView({ exchange }: { exchange: Exchange }) {
     </details>
   );
 }
+
+const EventTools = (props: { body: string; isFocused: boolean; onEdit: () => void }) => (
+  <div class="tools">
+    <button
+      type="button"
+      title={t().againHint}
+      onClick={() => void act('post', { body: props.body })}
+    >
+      {t().again}
+    </button>
+    <button type="button" ref={useFocus<HTMLButtonElement>(props.isFocused)} onClick={props.onEdit}>
+      {t().edit}
+    </button>
+  </div>
+);
 
 function Status({ status }: { status: number | undefined }) {
   if (status === undefined) return <span class="badge">{t().waiting}</span>;
@@ -160,6 +173,7 @@ function Editor(props: { text: string; onText: (text: string) => void; onClose: 
     <div class="editor">
       <textarea
         aria-label={t().body}
+        ref={useFocus<HTMLTextAreaElement>()}
         rows={14}
         spellcheck={false}
         value={props.text}
@@ -189,7 +203,8 @@ function pretty(text: string): string {
 
 function errorsIn(answer = ''): readonly { pointer: string; detail: string }[] {
   try {
-    return JSON.parse(answer).errors ?? [];
+    const { errors } = JSON.parse(answer);
+    return Array.isArray(errors) ? errors : [];
   } catch {
     return [];
   }
