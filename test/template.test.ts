@@ -249,6 +249,16 @@ describe('the alarms', () => {
   });
 });
 
+test('the dashboard is JSON, and shows every metric that an alarm is about', () => {
+  const { DashboardBody } = resources.Dashboard?.Properties ?? {};
+  const { widgets } = JSON.parse(DashboardBody['Fn::Sub']);
+  expect(widgets.length).toBeGreaterThan(8);
+  const shown = JSON.stringify(widgets);
+  for (const [, { Properties }] of of('AWS::CloudWatch::Alarm')) {
+    expect(shown).toContain(`"${Properties.MetricName}"`);
+  }
+});
+
 test('no secret is in it but the hash of the token', () => {
   const text = readFileSync(file, 'utf8');
   expect(text).toContain(SETTINGS.WEBHOOK_TOKEN_SHA256);
