@@ -5,6 +5,7 @@ import { type Surroundings, startSurroundings } from '../test/delivery.ts';
 import { documented, sample, saying } from '../test/documented.ts';
 import { Clock } from '../test/engine.ts';
 import { answering } from '../test/proxy.ts';
+import { APPS } from '../test/vvchat.ts';
 
 /** The functions have the time of day. */
 class Today extends Clock {
@@ -27,7 +28,7 @@ beforeEach(() => {
     INBOX_TABLE: 'vvchat-robot-local-inbox',
     TOKENS_TABLE: 'vvchat-robot-local-tokens',
     VVCHAT_API_URL: around.vvchat.url,
-    APP_KEYS: 'test=123456,qiyunxin=654321',
+    APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
 });

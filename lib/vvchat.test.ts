@@ -35,7 +35,7 @@ const faultOf = async (call: Promise<unknown>): Promise<VVChatError> => {
 
 describe('a token', () => {
   test('is fetched with the key of an app, and lasts as long as VVChat says', async () => {
-    expect(await api.fetchToken('test', '123456')).toEqual({
+    expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: expect.stringMatching(/^[\da-f]{32}$/),
       expiresAt: NOW + 7_200_000,
     });
@@ -43,7 +43,7 @@ describe('a token', () => {
 
   test('may carry the absolute time of its end', async () => {
     vvchat.fault('token', answering(200, { token: 't', expire_in: 1_900_000_000 }));
-    expect(await api.fetchToken('test', '123456')).toEqual({
+    expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: 't',
       expiresAt: 1_900_000_000_000,
     });
@@ -70,7 +70,7 @@ describe('a token', () => {
     { token: 't', expire_in: 1e300 },
   ])('is none in the answer %j', async (body) => {
     vvchat.fault('token', answering(200, body));
-    expect(await faultOf(api.fetchToken('test', '123456'))).toMatchObject({
+    expect(await faultOf(api.fetchToken('test', 'planted-key-of-test'))).toMatchObject({
       fault: 'busy',
       message: 'VVChat answered 200 without a token and its time to live.',
     });
@@ -78,7 +78,7 @@ describe('a token', () => {
 });
 
 test('a command is carried out', async () => {
-  const { token } = await api.fetchToken('test', '123456');
+  const { token } = await api.fetchToken('test', 'planted-key-of-test');
   await api.send('xds 2323&', token, message);
   expect(vvchat.carried).toEqual([
     { robot_no: 'xds 2323&', app_id: 'test', message, params: { text: 'secret-text' } },

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Event } from '../lib/event.ts';
 import * as inbox from '../lib/inbox.ts';
 import { sample } from './documented.ts';
@@ -12,7 +13,7 @@ import {
   timeoutOf,
 } from './package.ts';
 import { type HttpProxy, startDynamoDBProxy } from './proxy.ts';
-import { type FakeVVChat, startVVChat } from './vvchat.ts';
+import { APPS, type FakeVVChat, startVVChat } from './vvchat.ts';
 
 /** The packaged functions in processes of their own; between them and DynamoDB and VVChat, a proxy each. */
 export interface Deployed extends AsyncDisposable {
@@ -31,7 +32,14 @@ export interface Deployed extends AsyncDisposable {
   readonly recover: (key: inbox.Key) => Promise<inbox.Item>;
   /** The texts that VVChat carried out for its sessions and that begin so. */
   readonly said: (beginning: string) => string[];
+  /** What all containers have printed. */
+  readonly printed: () => string;
 }
+
+/** Of the event URL. */
+export const URL_TOKEN = 'planted-token-of-the-url';
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
 export interface Posted {
   readonly status: number;
@@ -62,7 +70,8 @@ export async function startDeployed(): Promise<Deployed> {
     return lasting[name];
   };
   const post = async (webhook: Lambda, event: Event): Promise<Posted> => {
-    const request = { ...sample('at'), body: JSON.stringify(event) };
+    const rawQueryString = `token=${URL_TOKEN}`;
+    const request = { ...sample('at'), rawQueryString, body: JSON.stringify(event) };
     const { statusCode, headers, body } = (await webhook.invoke(request)) as {
       statusCode: number;
       headers: Record<string, string>;
@@ -102,6 +111,7 @@ export async function startDeployed(): Promise<Deployed> {
       vvchat.carried
         .map(({ params }) => `${params.text}`)
         .filter((text) => text.startsWith(beginning)),
+    printed: () => containers.map((it) => it.output()).join('\n'),
     [Symbol.asyncDispose]: async () => {
       await Promise.all(containers.map((it) => it[Symbol.asyncDispose]()));
       await dynamodb[Symbol.asyncDispose]();
@@ -130,6 +140,10 @@ export const startFunction = (
       AWS_ENDPOINT_URL: urls.dynamodb,
       AWS_ENDPOINT_URL_DYNAMODB: urls.dynamodb,
       VVCHAT_API_URL: urls.vvchat,
+      APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),
+      // That of the sample events is good as well.
+      WEBHOOK_TOKEN_SHA256: [URL_TOKEN, 'local'].map(sha256).join(','),
+      METRICS_SERVICE: 'vvchat-robot-test',
     },
     clock,
     skewMs,

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
+import { fromAttributes } from '../lib/dynamodb.ts';
 import type { Key } from '../lib/inbox.ts';
-import { type Deployed, inserted, type Posted, startDeployed } from './deployed.ts';
+import { type Deployed, inserted, type Posted, startDeployed, URL_TOKEN } from './deployed.ts';
 import { sample, saying } from './documented.ts';
 import type { Lambda } from './lambda.ts';
 import {
@@ -17,6 +19,7 @@ import {
   resettingAfter,
   throttling,
 } from './proxy.ts';
+import { APPS } from './vvchat.ts';
 
 /*
  * What may go wrong between the functions and DynamoDB and VVChat, and what comes of it. The same table is in
@@ -311,7 +314,7 @@ test('docs/reliability.md has the table', () => {
 describe.concurrent('a fault', () => {
   test.each(TABLE)('%s: %s: %s', async (caller, call, fault, faults, { check }) => {
     await using on = await startDeployed();
-    const text = `${call}: ${fault}`;
+    const text = `${PLANTED_TEXT} ${call}: ${fault}`;
     const event = saying(text);
     const operation = call.replace(/ .*/, '');
     const proxy = /^[a-z]/.test(operation) ? on.vvchat : on.dynamodb;
@@ -324,6 +327,7 @@ describe.concurrent('a fault', () => {
       const { session_open_id } = event.data.session;
       const key = { session_open_id, event_id: `${second.body.event_id}` };
       await check({ on, text, answer, key, second });
+      await expectNoSecrets(on, answer, second);
       return;
     }
     // The token is there, but where it is the token that a fault is about.
@@ -336,8 +340,34 @@ describe.concurrent('a fault', () => {
     const answer = await worker.invoke(caller === 'reply' ? inserted(key) : sample('retry'));
     await check({ on, text, answer, key });
     expect(proxy.faultsLeft(operation)).toBe(0);
+    await expectNoSecrets(on, answer);
   });
 });
+
+const PLANTED_TEXT = 'planted text of a message';
+
+/** Whatever went wrong, nobody who reads logs, metrics, answers or `last_error` learns a secret or a message. */
+async function expectNoSecrets({ engine, printed }: Deployed, ...answers: unknown[]) {
+  const scan = async (table: 'inbox' | 'tokens') => {
+    const { Items = [] } = await engine.client.send(
+      new ScanCommand({ TableName: engine.table(table).name }),
+    );
+    return Items.map(fromAttributes);
+  };
+  const tokens = (await scan('tokens')).flatMap(({ token }) => (token ? [`${token}`] : []));
+  const faults = (await scan('inbox')).map(({ last_error }) => last_error);
+  const shown = [printed(), JSON.stringify(answers), JSON.stringify(faults)].join('\n');
+  expect(printed()).toMatch(/vvchat-robot-test/);
+  for (const secret of [URL_TOKEN, PLANTED_TEXT, ...APPS.values(), ...tokens]) {
+    for (const spelling of [
+      secret,
+      encodeURIComponent(secret),
+      JSON.stringify(secret).slice(1, -1),
+    ]) {
+      expect(shown).not.toContain(spelling);
+    }
+  }
+}
 
 async function warmUp(on: Deployed) {
   const key = await on.put(saying('warm up'));

@@ -15,8 +15,8 @@ export interface FakeVVChat extends HttpProxy {
 }
 
 export const APPS = new Map([
-  ['test', '123456'],
-  ['qiyunxin', '654321'],
+  ['test', 'planted-key-of-test'],
+  ['qiyunxin', 'planted-key-of-qiyunxin'],
 ]);
 
 export async function startVVChat(now: () => number = Date.now): Promise<FakeVVChat> {
