@@ -1,0 +1,23 @@
+import { expect, test, vi } from 'vitest';
+import { defaultProvider } from './credentials.ts';
+
+test.each([
+  [{ AWS_SESSION_TOKEN: 'token' }, { sessionToken: 'token' }],
+  [{ AWS_SESSION_TOKEN: '' }, {}],
+])('takes the credentials of the environment: %j', async (env, more) => {
+  const whole = { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret', ...env };
+  for (const [name, value] of Object.entries(whole)) vi.stubEnv(name, value);
+  expect(await defaultProvider()()).toEqual({
+    accessKeyId: 'key',
+    secretAccessKey: 'secret',
+    ...more,
+  });
+});
+
+test('says what is missing, and as the SDK does', async () => {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', undefined);
+  await expect(defaultProvider()()).rejects.toMatchObject({
+    name: 'CredentialsProviderError',
+    message: 'AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not in the environment.',
+  });
+});

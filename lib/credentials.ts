@@ -1,0 +1,23 @@
+/**
+ * In place of the SDK's chain of providers (serverless.yml sets it so): Lambda always has the credentials of the
+ * function's role in the environment, and `invoke local` puts there what it finds. The rest of the chain, with
+ * profiles, single sign-on and metadata, would be more than a third of the bundle.
+ */
+export const defaultProvider = () => async () => {
+  const {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    AWS_SESSION_TOKEN: sessionToken,
+  } = process.env;
+  if (!accessKeyId || !secretAccessKey) throw new CredentialsError();
+  return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) };
+};
+
+/** By this name the SDK's own providers tell that there are none. */
+class CredentialsError extends Error {
+  override readonly name = 'CredentialsProviderError';
+
+  constructor() {
+    super('AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not in the environment.');
+  }
+}
