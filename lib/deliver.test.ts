@@ -72,7 +72,6 @@ describe('a new row', () => {
     });
     expect(log.info).toHaveBeenCalledExactlyOnceWith({
       message: 'inbox row replied',
-      session_open_id: item.session_open_id,
       event_id: item.event_id,
     });
   });

@@ -86,17 +86,16 @@ export const deliverNew = (delivery: Delivery, key: inbox.Key): Promise<Outcome>
 
 /** Works on one row and tells what came of it; whatever goes wrong is no matter of the other rows. */
 export async function attempt<T extends Outcome | undefined>(
-  { session_open_id, event_id }: inbox.Key,
+  { event_id }: inbox.Key,
   work: () => Promise<T>,
 ): Promise<T | 'lost' | 'stalled'> {
   try {
     const outcome = await work();
-    if (outcome && outcome !== 'skipped')
-      log.info(`inbox row ${outcome}`, { session_open_id, event_id });
+    if (outcome && outcome !== 'skipped') log.info(`inbox row ${outcome}`, { event_id });
     return outcome;
   } catch (error) {
     const outcome = error instanceof inbox.LostHoldError ? 'lost' : 'stalled';
-    log.warn(`inbox row ${outcome}`, { session_open_id, event_id, ...told(error) });
+    log.warn(`inbox row ${outcome}`, { event_id, ...told(error) });
     return outcome;
   }
 }

@@ -296,16 +296,31 @@ test('what a run comes to is counted, and for how long the oldest row has been d
     expect.arrayContaining([
       { Replies: 1, ReplyMilliseconds: 150_000 },
       { UnknownOutcomes: 1 },
-      { OldestDueSeconds: 30 },
+      { OldestDueSeconds: 150 },
     ]),
   );
   expect(await around.read(replied as inbox.Item)).toMatchObject({ status: 'replied' });
   clock.advance(25 * 3_600_000);
   expect(await countedDuring(run)).toEqual([
     { Failures: 1 },
-    { OldestDueSeconds: 25 * 3_600 - 60 },
+    { OldestDueSeconds: 25 * 3_600 + 60 },
   ]);
   expect(await countedDuring(run)).toEqual([{ OldestDueSeconds: 0 }]);
+});
+
+test('an outage of VVChat is seen long before a row fails of it', async () => {
+  await around.put();
+  around.vvchat.intervene = ({ operation }) => (operation === 'send' ? answering(503) : undefined);
+  const seen: number[] = [];
+  for (let minute = 0; minute < 60; minute++) {
+    clock.advance(60_000);
+    for (const it of await countedDuring(run)) {
+      const { OldestDueSeconds = 0 } = it as { OldestDueSeconds?: number };
+      seen.push(OldestDueSeconds);
+    }
+  }
+  // The alarm looks at the most of an hour.
+  expect(Math.max(...seen)).toBeGreaterThan(900);
 });
 
 test('a DynamoDB that fails at one row is no matter of the others', async () => {

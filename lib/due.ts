@@ -9,7 +9,6 @@ import {
   type Summary,
   summaryOf,
 } from './deliver.ts';
-import { iso } from './dynamodb.ts';
 import * as inbox from './inbox.ts';
 import { record } from './metric.ts';
 
@@ -38,9 +37,8 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
   const outcomes: Outcome[] = [];
   const failuresInARow = new Map<string, number>();
   const suspects: inbox.Item[] = [];
-  const others: inbox.DueKey[] = [];
-  const began = iso(table.now());
-  let oldest = began;
+  const others: inbox.Key[] = [];
+  let oldestMs = 0;
 
   const deliverOf = async (item: inbox.Item): Promise<Outcome> => {
     const failures = () => failuresInARow.get(item.app_id) ?? 0;
@@ -53,13 +51,13 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
   /** Looks at a row, and has it delivered unless it is a suspect. */
   const look =
     (deliverOther: (item: inbox.Item) => Promise<Outcome | undefined>) =>
-    async (key: inbox.DueKey): Promise<void> => {
-      if (key.next_attempt_at < oldest) oldest = key.next_attempt_at;
+    async (key: inbox.Key): Promise<void> => {
       const outcome = await attempt(key, async () => {
         const item = await inbox.read(table, key);
         if (!item) return 'absent';
         if (item.status !== 'pending' || Date.parse(item.next_attempt_at) > table.now())
           return 'taken';
+        oldestMs = Math.max(oldestMs, inbox.waitedMs(item, table.now()));
         if (!isSuspect(item, table.now())) return deliverOther(item);
         suspects.push(item);
         return undefined;
@@ -93,14 +91,14 @@ export async function deliverDue(delivery: Delivery): Promise<Summary> {
     await takeSuspects(last);
   }
   if (faults.length > 0) throw faults[0];
-  record({ OldestDueSeconds: (Date.parse(began) - Date.parse(oldest)) / 1_000 });
+  record({ OldestDueSeconds: Math.round(oldestMs / 1_000) });
   return summaryOf(outcomes);
 }
 
 /** Works on so many keys at a time as are to be in flight; tells what getting at the keys met with. */
 async function eachOf(
-  keys: AsyncIterable<inbox.DueKey> | IterableIterator<inbox.DueKey>,
-  work: (key: inbox.DueKey) => Promise<void>,
+  keys: AsyncIterable<inbox.Key> | IterableIterator<inbox.Key>,
+  work: (key: inbox.Key) => Promise<void>,
   isOver: () => boolean,
 ): Promise<unknown[]> {
   const takeAll = async () => {

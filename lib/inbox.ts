@@ -263,16 +263,13 @@ export async function read(table: Table, key: Key): Promise<Item | undefined> {
   return attributes && toItem(attributes);
 }
 
-/** A row that is due, and since when. */
-export type DueKey = Key & Pick<Item, 'next_attempt_at'>;
-
 /**
  * What is due now, as the index has it: possibly stale, so each row is to be read before it is claimed.
  * A shard that cannot be read does not keep the others from being read.
  *
  * @throws at the end, what the first such shard met with
  */
-export async function* due(table: Table, random = Math.random): AsyncGenerator<DueKey, void> {
+export async function* due(table: Table, random = Math.random): AsyncGenerator<Key, void> {
   const first = Math.floor(random() * DUE_SHARDS);
   const faults: unknown[] = [];
   for (let i = 0; i < DUE_SHARDS; i++) {
@@ -300,7 +297,7 @@ export async function* due(table: Table, random = Math.random): AsyncGenerator<D
 }
 
 /** Where a row is among those that failed. */
-export type FailedKey = DueKey;
+export type FailedKey = Key & Pick<Item, 'next_attempt_at'>;
 
 /**
  * The rows that failed, in the order in which they did, as the index has them: possibly stale.
@@ -373,6 +370,10 @@ export function hopeless(item: Item, now: number): string | undefined {
   }
   return wasCutOff(item) && isUnknown(item) ? OUTCOME_UNKNOWN : undefined;
 }
+
+/** For how long a row has waited since it came, or was put back. */
+export const waitedMs = ({ give_up_at }: Item, now: number): number =>
+  Math.max(now - (Date.parse(give_up_at) - GIVE_UP_MS), 0);
 
 /** Moves the lease's end, if a step of that many milliseconds could outlive it. That is not yet a claim. */
 export async function renew(table: Table, hold: Hold, stepMs: number): Promise<Hold> {

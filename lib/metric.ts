@@ -1,5 +1,5 @@
 /** What is counted, and in what unit. */
-const UNITS = {
+export const UNITS = {
   /** Accepted, by `event`. */
   Events: 'Count',
   /** Not accepted, by `reason`. */
@@ -12,17 +12,21 @@ const UNITS = {
   UnknownOutcomes: 'Count',
   /** From the acceptance of an event to the end of its reply. */
   ReplyMilliseconds: 'Milliseconds',
-  /** For how long the oldest row has been due; 0 when none is. */
+  /** How long ago the oldest of the rows that are due came, or was put back; 0 when none is due. */
   OldestDueSeconds: 'Seconds',
 } as const;
 
 type Values = Readonly<Partial<Record<keyof typeof UNITS, number>>>;
 
 /** What a value is told apart by, each from a closed set: every combination is a metric that is paid for. */
-interface Dimension {
-  readonly event?: 'at' | 'join-group-for-invite' | 'session-open' | 'unknown';
-  readonly reason?: 'token' | 'size' | 'body' | 'app' | 'database';
-}
+export const DIMENSIONS = {
+  event: ['at', 'join-group-for-invite', 'session-open', 'unknown'],
+  reason: ['token', 'size', 'body', 'app', 'database'],
+} as const;
+
+type Dimension = {
+  readonly [Name in keyof typeof DIMENSIONS]?: (typeof DIMENSIONS)[Name][number];
+};
 
 /**
  * Has CloudWatch count, by the embedded metric format, for the service that `METRICS_SERVICE` names; without it

@@ -14,6 +14,7 @@ import {
 } from '../lib/dynamodb.ts';
 import {
   createCommand,
+  id,
   type Options,
   print,
   remark,
@@ -56,10 +57,11 @@ const command = createCommand(
   'erase',
   'Erases every row of a group or a person; without --yes, tells which',
 )
-  .option('--session <open_id>', 'a group, or a one-to-one chat by its person')
+  .option('--session <open_id>', 'a group, or a one-to-one chat by its person', id)
   .option(
     '--person <open_id>',
     'a person: their one-to-one chats, what they said, and their name in groups',
+    id,
   )
   .option('--yes', 'erase; without it nothing is changed', false)
   .addHelpText('after', '\n--person reads both tables whole.');
@@ -75,23 +77,33 @@ await run(command, async () => {
     inbox: tableOf('inbox', options),
   };
   const found: Found[] = [];
-  for (const part of ['memberships', 'inbox'] as const) {
-    const rows = session === undefined ? all(tables[part]) : ofSession(tables[part], session);
-    for await (const row of rows) {
-      const it = person === undefined ? whole(part, row) : ofPerson(part, row, person);
-      if (!it) continue;
-      if (yes) await erase(tables[part], it);
-      found.push(it);
+  const tell = () =>
+    print(
+      found.map(({ part, key, attributes }) => ({
+        table: part,
+        ...key,
+        erased: attributes?.join(', ') ?? 'the row',
+      })),
+      options,
+    );
+  try {
+    for (const part of ['memberships', 'inbox'] as const) {
+      const rows = session === undefined ? all(tables[part]) : ofSession(tables[part], session);
+      for await (const row of rows) {
+        const it = person === undefined ? whole(part, row) : ofPerson(part, row, person);
+        if (!it) continue;
+        if (yes) await erase(tables[part], it, person);
+        found.push(it);
+      }
     }
+  } catch (error) {
+    if (yes) {
+      tell();
+      remark(`Stopped. ${found.length} were changed; the same command goes on with the rest.`);
+    }
+    throw error;
   }
-  print(
-    found.map(({ part, key, attributes }) => ({
-      table: part,
-      ...key,
-      erased: attributes?.join(', ') ?? 'the row',
-    })),
-    options,
-  );
+  tell();
   if (!yes) return remark(`${found.length} would be changed: the same with --yes.`);
   const until = new Date(Date.now() + RECOVERY_DAYS * 86_400_000).toISOString().slice(0, 10);
   remark(
@@ -105,7 +117,8 @@ function whole(part: Part, row: Row): Found {
 }
 
 function ofPerson(part: Part, row: Row, person: string): Found | undefined {
-  if (row.session_open_id === person && row.session_type === '1') return whole(part, row);
+  // Whatever session_type says: the last event wrote it.
+  if (row.session_open_id === person) return whole(part, row);
   if (part === 'inbox') return row.trigger_open_id === person ? whole(part, row) : undefined;
   const attributes = BY.filter((name) => row[name] === person);
   return attributes.length > 0 ? { ...whole(part, row), attributes } : undefined;
@@ -120,6 +133,7 @@ async function* ofSession({ client, name: TableName }: Table, session: string) {
     { client },
     {
       TableName,
+      ConsistentRead: true,
       KeyConditionExpression: 'session_open_id = :session',
       ExpressionAttributeValues: toAttributes({ ':session': session }),
     },
@@ -128,7 +142,7 @@ async function* ofSession({ client, name: TableName }: Table, session: string) {
 }
 
 function all({ client, name: TableName }: Table) {
-  return rowsIn(paginateScan({ client }, { TableName }));
+  return rowsIn(paginateScan({ client }, { TableName, ConsistentRead: true }));
 }
 
 async function* rowsIn(
@@ -140,23 +154,27 @@ async function* rowsIn(
 async function erase(
   { client, name: TableName }: Table,
   { key, attributes }: Found,
+  person: string | undefined,
 ): Promise<void> {
   const Key = toAttributes(key);
   if (!attributes) {
     await client.send(new DeleteItemCommand({ TableName, Key }));
     return;
   }
-  try {
-    await client.send(
-      new UpdateItemCommand({
-        TableName,
-        Key,
-        UpdateExpression: `REMOVE ${attributes.join(', ')}`,
-        ConditionExpression: 'attribute_exists(session_open_id)',
-      }),
-    );
-  } catch (error) {
-    // The row has gone meanwhile, and was not to come back.
-    if (!isConditionFailed(error)) throw error;
+  for (const name of attributes) {
+    try {
+      await client.send(
+        new UpdateItemCommand({
+          TableName,
+          Key,
+          UpdateExpression: `REMOVE ${name}`,
+          ConditionExpression: `${name} = :person`,
+          ExpressionAttributeValues: toAttributes({ ':person': person }),
+        }),
+      );
+    } catch (error) {
+      // The row has gone meanwhile, or names somebody else by now.
+      if (!isConditionFailed(error)) throw error;
+    }
   }
 }

@@ -2,6 +2,7 @@ import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
 import { fromAttributes, type Row, toAttributes } from '../lib/dynamodb.ts';
 import {
   createCommand,
+  id,
   type Options,
   positive,
   print,
@@ -24,8 +25,8 @@ interface GroupsOptions extends Options {
 const COLUMNS = ['session_open_id', 'session_type', 'robot_open_id', 'robot_no', 'last_seen_at'];
 
 const command = createCommand('groups', 'Tells which robots are in which sessions')
-  .option('--robot <open_id>', 'the sessions of a robot')
-  .option('--session <open_id>', 'the robots of a session (a group, or a person one to one)')
+  .option('--robot <open_id>', 'the sessions of a robot', id)
+  .option('--session <open_id>', 'the robots of a session (a group, or a person one to one)', id)
   .option('--limit <n>', 'how many at most', positive, 100);
 
 await run(command, async () => {

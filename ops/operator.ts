@@ -29,6 +29,12 @@ function stage(text: string): string {
   throw new InvalidArgumentError('It must be the name of a stage, such as dev.');
 }
 
+/** The id of a session, a person or a robot. */
+export function id(text: string): string {
+  if (text !== '') return text;
+  throw new InvalidArgumentError('It must not be empty.');
+}
+
 /** A whole number from 1. */
 export function positive(text: string): number {
   if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
@@ -37,6 +43,11 @@ export function positive(text: string): number {
 
 /** Runs a command: 0 when it is done, 1 when something failed, 2 when it was not understood. */
 export async function run(command: Command, work: () => Promise<void>): Promise<void> {
+  try {
+    process.loadEnvFile();
+  } catch {
+    // There need not be a .env.
+  }
   try {
     await command.action(work).parseAsync();
   } catch (error) {
@@ -63,7 +74,9 @@ export function tableOf(part: 'memberships' | 'inbox', { stage }: Pick<Options, 
 }
 
 function clientOf(stage: string): DynamoDBClient {
-  if (stage !== STAGE) return new DynamoDBClient({});
+  // As serverless.yml has it.
+  const region = process.env.AWS_REGION || 'us-east-1';
+  if (stage !== STAGE) return new DynamoDBClient({ region });
   const { variable, port } = SERVERS.dynamodb;
   return new DynamoDBClient({
     endpoint: `http://127.0.0.1:${process.env[variable] || port}`,

@@ -7,6 +7,7 @@ import * as inbox from '../lib/inbox.ts';
 import { recordMembership } from '../lib/membership.ts';
 import { documented, saying } from '../test/documented.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { failing, passing, startDynamoDBProxy } from '../test/proxy.ts';
 
 /*
  * The commands as an operator types them, each in a process of its own, on the tables of stage local.
@@ -25,9 +26,13 @@ interface Done {
   readonly stderr: string;
 }
 
-const run = (name: string, ...args: string[]): Promise<Done> => {
+const run = (
+  name: string,
+  args: readonly string[],
+  port = new URL(engine.endpoint).port,
+): Promise<Done> => {
   const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
-  const env = { ...process.env, LOCAL_DYNAMODB_PORT: new URL(engine.endpoint).port, NO_COLOR: '1' };
+  const env = { ...process.env, LOCAL_DYNAMODB_PORT: port, NO_COLOR: '1' };
   return new Promise((resolve) => {
     execFile(process.execPath, [file, ...args], { env }, (error, stdout, stderr) =>
       resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
@@ -35,7 +40,7 @@ const run = (name: string, ...args: string[]): Promise<Done> => {
   });
 };
 
-const local = async (name: string, ...args: string[]) => run(name, '--stage', 'local', ...args);
+const local = async (name: string, ...args: string[]) => run(name, ['--stage', 'local', ...args]);
 
 const inGroup = (
   event: Event,
@@ -61,12 +66,15 @@ const read = (item: inbox.Item) => inbox.read(engine.table('inbox', Date), item)
 
 describe('every command', () => {
   test.each(['secret', 'groups', 'redrive', 'erase'])('%s explains itself', async (name) => {
-    const help = await run(name, '--help');
+    const help = await run(name, ['--help']);
     expect(help).toMatchObject({ code: 0, stderr: '' });
     expect(help.stdout).toMatch(new RegExp(`^Usage: npm run ${name} -- \\[options\\]`));
-    expect(await run(name)).toMatchObject({ code: 2, stderr: expect.stringMatching(/--stage/) });
-    expect(await run(name, '--stage', 'dev', '--what')).toMatchObject({ code: 2, stdout: '' });
-    expect(await run(name, '--stage', '../x')).toMatchObject({ code: 2, stdout: '' });
+    expect(await run(name, [])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--stage/),
+    });
+    expect(await run(name, ['--stage', 'dev', '--what'])).toMatchObject({ code: 2, stdout: '' });
+    expect(await run(name, ['--stage', '../x'])).toMatchObject({ code: 2, stdout: '' });
   });
 
   test.each(['groups', 'redrive'])('%s says what to do when nothing answers', async (name) => {
@@ -83,8 +91,8 @@ describe('every command', () => {
 
 describe('secret', () => {
   test('makes a token of 256 bits, its hash, and the line for keys', async () => {
-    const one = await run('secret', '--stage', 'dev');
-    const other = await run('secret', '--stage', 'dev');
+    const one = await run('secret', ['--stage', 'dev']);
+    const other = await run('secret', ['--stage', 'dev']);
     const [token, otherToken] = [one, other].map(
       ({ stdout }) => /\/vvchat\/events\?token=([\w-]{43})\n/.exec(stdout)?.[1] ?? '',
     );
@@ -96,11 +104,11 @@ describe('secret', () => {
 
   test('keeps the old hash while VVChat has the old URL', async () => {
     const old = 'AB'.repeat(32);
-    const { stdout } = await run('secret', '--stage', 'dev', '--rotate', old, '--json');
+    const { stdout } = await run('secret', ['--stage', 'dev', '--rotate', old, '--json']);
     const { query, WEBHOOK_TOKEN_SHA256 } = JSON.parse(stdout);
     const hash = createHash('sha256').update(query.replace('token=', '')).digest('hex');
     expect(WEBHOOK_TOKEN_SHA256).toBe(`${hash},${old.toLowerCase()}`);
-    expect(await run('secret', '--stage', 'dev', '--rotate', 'x')).toMatchObject({ code: 2 });
+    expect(await run('secret', ['--stage', 'dev', '--rotate', 'x'])).toMatchObject({ code: 2 });
   });
 });
 
@@ -152,10 +160,14 @@ describe('redrive', () => {
     const item = await failed('1');
     const gaveUp = await failed('2', 'gave up: no token');
     const listed = await local('redrive', '--json');
-    expect(JSON.parse(listed.stdout)).toMatchObject([
-      { event_id: item.event_id, last_error: 'VVChat answered 400' },
-      { event_id: gaveUp.event_id },
-    ]);
+    expect(JSON.parse(listed.stdout)).toMatchObject({
+      found: 2,
+      rows: [
+        { event_id: item.event_id, last_error: 'VVChat answered 400' },
+        { event_id: gaveUp.event_id },
+      ],
+      may_be_more: false,
+    });
     expect(listed.stderr).toBe('2 can be put back: the same with --put-back.\n');
     expect(await read(item)).toMatchObject({ status: 'failed' });
     const done = await local('redrive', '--put-back', '--last-error', 'gave up');
@@ -170,7 +182,12 @@ describe('redrive', () => {
     expect((await local('redrive', '--limit', '20')).stderr).toBe(
       '20 can be put back: the same with --put-back.\nThere may be more: --limit 200.\n',
     );
-    expect((await local('redrive', '--put-back', '--json')).stdout).toMatch(/"put_back":30/);
+    expect(JSON.parse((await local('redrive', '--put-back', '--json')).stdout)).toEqual({
+      put_back: 30,
+      outcome_unknown: 0,
+      others: 0,
+      may_be_more: false,
+    });
   });
 
   test('says what is wrong with what it was asked for', async () => {
@@ -224,6 +241,30 @@ describe('erase', () => {
     expect(await read(said)).toBeUndefined();
     expect(await read(alone)).toBeUndefined();
     expect(await read(ofBen)).toBeDefined();
+  });
+
+  test('is not misled by what the last event said the session is', async () => {
+    await member(inGroup(documented.at, 'anna', 'ben', '2'));
+    await local('erase', '--person', 'anna', '--yes');
+    expect(JSON.stringify(await memberships())).not.toMatch(/anna/);
+  });
+
+  test('says what was changed when it is stopped half-way', async () => {
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    for (let i = 0; i < 5; i++) await put(inGroup(saying(`${i}`), 'group', 'ben'));
+    proxy.fault(
+      'DeleteItem',
+      passing,
+      passing,
+      passing,
+      ...Array(9).fill(failing(400, 'AccessDeniedException')),
+    );
+    const args = ['--stage', 'local', '--session', 'group', '--yes', '--json'];
+    const done = await run('erase', args, new URL(proxy.url).port);
+    expect(done.code).toBe(1);
+    expect(JSON.parse(done.stdout)).toHaveLength(3);
+    expect(done.stderr).toMatch(/^Stopped\. 3 were changed; the same command goes on/);
+    expect((await local('erase', '--session', 'group')).stderr).toMatch(/^4 would be changed/);
   });
 
   test.each([[[]], [['--session', 'x', '--person', 'y']]])('of %j it asks which', async (args) => {

@@ -1,6 +1,7 @@
 import { InvalidRedriveError, redrive } from '../lib/redrive.ts';
 import {
   createCommand,
+  id,
   type Options,
   positive,
   print,
@@ -34,8 +35,8 @@ const command = createCommand(
   'Lists failed replies; with --put-back, has them answered again',
 )
   .option('--put-back', 'put them back; without it nothing is changed', false)
-  .option('--app <app_id>', 'only those of an app')
-  .option('--session <open_id>', 'only those of a session')
+  .option('--app <app_id>', 'only those of an app', id)
+  .option('--session <open_id>', 'only those of a session', id)
   .option('--last-error <text>', 'only those whose last_error begins so')
   .option('--from <time>', 'only those that failed since, such as 2026-03-14T09:00:00Z')
   .option('--to <time>', 'only those that failed until then')
@@ -54,45 +55,58 @@ await run(command, async () => {
   const rows: object[] = [];
   let after: string | undefined;
   let left = limit;
-  do {
-    const answer = await understood(() =>
-      redrive(
-        table,
-        {
-          list: !putBack,
-          limit: Math.min(left, PAGE),
-          ...(app !== undefined && { app_id: app }),
-          ...(session !== undefined && { session_open_id: session }),
-          ...(lastError !== undefined && { last_error: lastError }),
-          ...(from !== undefined && { from }),
-          ...(to !== undefined && { to }),
-          ...(outcomeUnknown && { outcome_unknown: true }),
-          ...(after !== undefined && { after }),
-        },
-        Date.now() + AN_HOUR_MS,
-      ),
-    );
-    total.found += answer.listed ?? answer.redriven ?? 0;
-    total.outcome_unknown += answer.outcome_unknown;
-    total.others += answer.others;
-    rows.push(...(answer.rows ?? []));
-    left -= PAGE;
-    after = answer.after;
-  } while (after !== undefined && left > 0);
+  try {
+    do {
+      const answer = await understood(() =>
+        redrive(
+          table,
+          {
+            list: !putBack,
+            limit: Math.min(left, PAGE),
+            ...(app !== undefined && { app_id: app }),
+            ...(session !== undefined && { session_open_id: session }),
+            ...(lastError !== undefined && { last_error: lastError }),
+            ...(from !== undefined && { from }),
+            ...(to !== undefined && { to }),
+            ...(outcomeUnknown && { outcome_unknown: true }),
+            ...(after !== undefined && { after }),
+          },
+          Date.now() + AN_HOUR_MS,
+        ),
+      );
+      total.found += answer.listed ?? answer.redriven ?? 0;
+      total.outcome_unknown += answer.outcome_unknown;
+      total.others += answer.others;
+      rows.push(...(answer.rows ?? []));
+      left -= PAGE;
+      after = answer.after;
+    } while (after !== undefined && left > 0);
+  } catch (error) {
+    if (putBack && !(error instanceof UsageError)) {
+      remark(
+        `Stopped. ${total.found} or more were put back; the same command goes on with the rest.`,
+      );
+    }
+    throw error;
+  }
 
-  print(rows, options);
-  if (options.json && putBack) console.log(JSON.stringify({ put_back: total.found, ...total }));
+  const { found, ...others } = total;
+  const mayBeMore = after !== undefined;
+  if (options.json) {
+    const counts = putBack ? { put_back: found } : { found, rows };
+    console.log(JSON.stringify({ ...counts, ...others, may_be_more: mayBeMore }, null, 2));
+  } else print(rows, options);
   remark(
     putBack
-      ? `${total.found} were put back; retry answers them within two minutes.`
-      : `${total.found} can be put back: the same with --put-back.`,
+      ? `${found} were put back; retry answers them within two minutes.`
+      : `${found} can be put back: the same with --put-back.`,
   );
-  if (total.outcome_unknown > 0) {
+  if (others.outcome_unknown > 0) {
     remark(
-      `${total.outcome_unknown} stay failed, since a command of theirs may be out: --outcome-unknown.`,
+      `${others.outcome_unknown} stay failed, since a command of theirs may be out: --outcome-unknown.`,
     );
   }
-  if (after !== undefined) remark(`There may be more: --limit ${limit * 10}.`);
+  if (mayBeMore) remark(`There may be more: --limit ${limit * 10}.`);
 });
 
 async function understood<T>(work: () => Promise<T>): Promise<T> {

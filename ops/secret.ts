@@ -50,7 +50,7 @@ Both tokens are good until you leave the old hash away and deploy again:
   WEBHOOK_TOKEN_SHA256=${hash}
 `
 }
-The key of an app, new or changed, needs no deployment:
+The key of an app, new or changed, needs no deployment; type it after the command, so it is in no history:
 
-  aws ssm put-parameter --type SecureString --overwrite --name ${keys}/APP_ID --value APP_KEY`);
+  (read -rs KEY && printf %s "$KEY") | aws ssm put-parameter --type SecureString --overwrite --name ${keys}/APP_ID --value file:///dev/stdin`);
 });

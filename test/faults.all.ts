@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { fromAttributes } from '../lib/dynamodb.ts';
 import type { Key } from '../lib/inbox.ts';
 import { type Deployed, inserted, type Posted, startDeployed, URL_TOKEN } from './deployed.ts';
-import { sample, saying } from './documented.ts';
+import { documented, sample, saying } from './documented.ts';
 import type { Lambda } from './lambda.ts';
 import {
   answering,
@@ -358,7 +358,10 @@ async function expectNoSecrets({ engine, printed }: Deployed, ...answers: unknow
   const faults = (await scan('inbox')).map(({ last_error }) => last_error);
   const shown = [printed(), JSON.stringify(answers), JSON.stringify(faults)].join('\n');
   expect(printed()).toMatch(/vvchat-robot-test/);
-  for (const secret of [URL_TOKEN, PLANTED_TEXT, ...APPS.values(), ...tokens]) {
+  // Of a one-to-one chat the session is the person.
+  const { session, trigger } = documented.at.data;
+  const ids = [session.session_open_id, `${trigger.open_id}`];
+  for (const secret of [URL_TOKEN, PLANTED_TEXT, ...ids, ...APPS.values(), ...tokens]) {
     for (const spelling of [
       secret,
       encodeURIComponent(secret),

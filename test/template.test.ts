@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DIMENSIONS, UNITS } from '../lib/metric.ts';
 import { copyProject, type Project } from './project.ts';
 
 /*
@@ -81,6 +82,16 @@ const basics = (name: string) => [
   'xray:PutTelemetryRecords on *',
   'xray:PutTraceSegments on *',
 ];
+
+/** A line of the access log, as API Gateway would write it. */
+function accessLogLine(values: Readonly<Record<string, string>>): Record<string, string> {
+  const { Format } = resources.HttpApiStage?.Properties.AccessLogSettings ?? {};
+  const line = Format.replace(
+    /\$context\.([\w.]+)/g,
+    (_: string, name: string) => values[name] ?? `a ${name}`,
+  );
+  return JSON.parse(line);
+}
 
 describe('the roles', () => {
   test.each([
@@ -189,56 +200,92 @@ describe('the limits', () => {
         TracingConfig: { Mode: 'Active' },
       });
     }
-    const { Format } = resources.HttpApiStage?.Properties.AccessLogSettings ?? {};
-    expect(Object.values(JSON.parse(Format))).toEqual([
-      '$context.requestId',
-      '$context.requestTime',
-      '$context.routeKey',
-      '$context.status',
-      '$context.responseLatency',
-      '$context.identity.sourceIp',
-      '$context.error.messageString',
-      '$context.integrationErrorMessage',
-    ]);
+    expect(accessLogLine({ status: '200', 'error.responseType': '-' })).toEqual({
+      requestId: 'a requestId',
+      requestTime: 'a requestTime',
+      routeKey: 'a routeKey',
+      status: '200',
+      responseLatency: 'a responseLatency',
+      sourceIp: 'a identity.sourceIp',
+      error: '-',
+      integrationStatus: 'a integrationStatus',
+    });
   });
 });
 
+const alarmsSeen = new Set<string>();
+
+/** Whether `record` of lib/metric.ts writes such a metric. */
+function expectCounted(metric: string, { service, ...dimension }: Record<string, string>): void {
+  expect(Object.keys(UNITS)).toContain(metric);
+  expect(service).toBe('vvchat-robot-dev');
+  const by = { Events: 'event', Rejected: 'reason' }[metric];
+  expect(Object.keys(dimension)).toEqual(by ? [by] : []);
+  if (by) expect(DIMENSIONS[by as keyof typeof DIMENSIONS]).toContain(dimension[by]);
+}
+
 describe('the alarms', () => {
-  test('tell the topic when they begin and when they end', () => {
-    const alarms = of('AWS::CloudWatch::Alarm');
-    expect(alarms.map(([id]) => id.replace('Alarm', '')).sort()).toEqual([
-      'Failures',
-      'IteratorAge',
-      'OldestDue',
-      'ReplyFunctionErrors',
-      'ReplyThrottles',
-      'RetryFunctionErrors',
-      'RetryStopped',
-      'RetryThrottles',
-      'Throttled',
-      'UnknownOutcomes',
-      'WebhookErrors',
-      'WebhookFunctionErrors',
-      'WebhookThrottles',
-      'WrongApp',
-      'WrongToken',
-    ]);
-    for (const [, { Properties }] of alarms) {
-      expect(Properties).toMatchObject({
+  test.each([
+    // of our own
+    ['Failures', 'Failures', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['UnknownOutcomes', 'UnknownOutcomes', 'Sum', 300, 1, '>=', 10, 'notBreaching'],
+    ['OldestDue', 'OldestDueSeconds', 'Maximum', 3_600, 1, '>=', 900, 'notBreaching'],
+    ['RetryStopped', 'OldestDueSeconds', 'SampleCount', 300, 2, '<', 1, 'breaching'],
+    ['WrongToken', 'Rejected', 'Sum', 300, 1, '>=', 10, 'notBreaching'],
+    ['WrongApp', 'Rejected', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['Throttled', 'vvchat-robot-dev-throttled', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    // of AWS's
+    ['WebhookErrors', '5xx', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['WebhookFunctionErrors', 'Errors', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['ReplyFunctionErrors', 'Errors', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['RetryFunctionErrors', 'Errors', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['WebhookThrottles', 'Throttles', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['ReplyThrottles', 'Throttles', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['RetryThrottles', 'Throttles', 'Sum', 300, 1, '>=', 1, 'notBreaching'],
+    ['IteratorAge', 'IteratorAge', 'Maximum', 60, 3, '>=', 30_000, 'notBreaching'],
+  ])(
+    '%s: %s %s of %i s, %i times %s %i, missing data %s',
+    (name, metric, statistic, period, times, than, threshold, missing) => {
+      alarmsSeen.add(`${name}Alarm`);
+      expect(resources[`${name}Alarm`]?.Properties).toMatchObject({
+        MetricName: metric,
+        Statistic: statistic,
+        Period: period,
+        EvaluationPeriods: times,
+        ComparisonOperator: than === '<' ? 'LessThanThreshold' : 'GreaterThanOrEqualToThreshold',
+        Threshold: threshold,
+        TreatMissingData: missing,
         AlarmActions: [{ Ref: 'AlarmTopic' }],
         OKActions: [{ Ref: 'AlarmTopic' }],
         AlarmDescription: expect.stringMatching(/[.?]$/),
       });
+    },
+  );
+
+  test('there are no others, and those of our own are about what is counted', () => {
+    const alarms = of('AWS::CloudWatch::Alarm');
+    expect(new Set(alarms.map(([id]) => id))).toEqual(alarmsSeen);
+    for (const [, { Properties }] of alarms) {
+      const { Namespace, MetricName, Dimensions = [] } = Properties;
+      if (Namespace === 'vvchat-robot' && Dimensions.length > 0) {
+        const pairs = Dimensions.map((it: { Name: string; Value: string }) => [it.Name, it.Value]);
+        expectCounted(MetricName, Object.fromEntries(pairs));
+      }
     }
   });
 
-  test('a retry that does not run is no data, and that is bad', () => {
-    expect(resources.RetryStoppedAlarm?.Properties).toMatchObject({
-      MetricName: 'OldestDueSeconds',
-      Statistic: 'SampleCount',
-      ComparisonOperator: 'LessThanThreshold',
-      TreatMissingData: 'breaching',
-    });
+  test('a request too many is found in the access log', () => {
+    const { FilterPattern, MetricTransformations } = resources.ThrottledFilter?.Properties ?? {};
+    const [, name = '', value] = /^\{ \$\.(\w+) = "(\d+)" \}$/.exec(FilterPattern) ?? [];
+    const line = accessLogLine({ status: '429', 'error.responseType': 'THROTTLED' });
+    expect(line[name]).toBe(value);
+    expect(MetricTransformations).toEqual([
+      {
+        MetricNamespace: 'vvchat-robot',
+        MetricName: 'vvchat-robot-dev-throttled',
+        MetricValue: '1',
+      },
+    ]);
   });
 
   test('somebody gets them where an address is set', () => {
@@ -256,6 +303,16 @@ test('the dashboard is JSON, and shows every metric that an alarm is about', () 
   const shown = JSON.stringify(widgets);
   for (const [, { Properties }] of of('AWS::CloudWatch::Alarm')) {
     expect(shown).toContain(`"${Properties.MetricName}"`);
+  }
+  for (const { properties } of widgets) {
+    for (const [namespace, metric, ...rest] of properties.metrics ?? []) {
+      const names = rest.filter((it: unknown) => typeof it === 'string');
+      if (namespace !== 'vvchat-robot' || names.length === 0) continue;
+      const pairs = names.flatMap((it: string, i: number) =>
+        i % 2 === 0 ? [[it, names[i + 1]]] : [],
+      );
+      expectCounted(metric, Object.fromEntries(pairs));
+    }
   }
 });
 
