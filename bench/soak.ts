@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { fromAttributes } from '../lib/dynamodb.ts';
 import type { Event } from '../lib/event.ts';
-import { commandsOf, type Item } from '../lib/inbox.ts';
+import { commandsOf, type Item, isUnknown } from '../lib/inbox.ts';
 import { freePorts } from '../local/ports.ts';
 import { nameOf } from '../local/service.ts';
 import type { Carried } from '../local/simulator/robot-api.ts';
@@ -199,17 +199,26 @@ function judge(rows: readonly Item[]) {
     }
     verdict.lost += [...ids].filter((id) => !own.some(({ event_id }) => event_id === id)).length;
     verdict.lost += own.filter(({ status, unknown }) => !isSettled(status) && !unknown).length;
-    const due = own
-      .filter(({ status }) => status === 'replied')
-      .reduce((sum, item) => sum + (commandsOf(item)?.length ?? 0), 0);
-    const surplus = (said?.times ?? 0) - due;
-    const allowed = own.reduce((sum, { unknown = [] }) => sum + unknown.length, 0);
-    if (surplus < 0) verdict.lost++;
-    if (surplus > 0 && surplus <= allowed) verdict.repeatedAsUnknown++;
-    if (surplus > allowed) verdict.saidTwice++;
+    const times = said?.times ?? 0;
+    const bounds = own.map(boundsOf);
+    const least = bounds.reduce((sum, { least }) => sum + least, 0);
+    const most = bounds.reduce((sum, { most }) => sum + most, 0);
+    if (times < least) verdict.lost++;
+    else if (times > most) verdict.saidTwice++;
+    else if (times > own.reduce((sum, item) => sum + (commandsOf(item)?.length ?? 0), 0)) {
+      verdict.repeatedAsUnknown++;
+    }
   }
   latencies.sort((a, b) => a - b);
   return { counts, verdict, latencies };
+}
+
+/** How often VVChat may have carried something out for a row: each unknown outcome may be once more. */
+function boundsOf(item: Item): { least: number; most: number } {
+  const { status, sent, unknown = [] } = item;
+  if (status === 'replied') return { least: sent, most: sent + unknown.length };
+  // One that failed after a second unknown outcome was sent twice, and not counted.
+  return { least: sent, most: sent + unknown.length + (isUnknown(item) ? 1 : 0) };
 }
 
 const isSettled = (status: Item['status']) => status === 'replied' || status === 'ignored';
