@@ -203,6 +203,10 @@ function judge(rows: readonly Item[]) {
     const bounds = own.map(boundsOf);
     const least = bounds.reduce((sum, { least }) => sum + least, 0);
     const most = bounds.reduce((sum, { most }) => sum + most, 0);
+    if (times < least || times > most) {
+      const seen = own.map(({ status, sent, unknown }) => ({ status, sent, unknown }));
+      console.log(`${robot_no} was said ${times} times: ${JSON.stringify(seen)}`);
+    }
     if (times < least) verdict.lost++;
     else if (times > most) verdict.saidTwice++;
     else if (times > own.reduce((sum, item) => sum + (commandsOf(item)?.length ?? 0), 0)) {
