@@ -31,8 +31,9 @@ export const handler = async (
     return await deliver(deadline);
   } catch (error) {
     if (error instanceof InvalidRedriveError) throw error;
-    log.error('retry did not come to its end', told(error));
-    throw new RetryError(`DynamoDB failed (${told(error).error}): see the log. Call again.`);
+    const what = told(error);
+    log.error('retry did not come to its end', what);
+    throw new RetryError(`DynamoDB failed (${what.error}): see the log. Call again.`);
   }
 };
 

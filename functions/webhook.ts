@@ -23,13 +23,11 @@ const client = createClient();
 /** `POST /vvchat/events?token=SECRET`: takes an event of VVChat's, records it, and queues what is to be answered. */
 export const handler = async (request: Request, context: Context): Promise<Response> => {
   if (!config || !isAuthentic(request, config)) {
-    record({ Rejected: 1 }, { reason: 'token' });
-    return problem(401, 'The query parameter "token" is missing, repeated or wrong.');
+    return refuse(401, 'The query parameter "token" is missing, repeated or wrong.');
   }
   const bytes = bodyBytes(request);
   if (bytes && bytes.length > MAX_BODY_BYTES) {
-    record({ Rejected: 1 }, { reason: 'size' });
-    return problem(413, `An event has at most ${MAX_BODY_BYTES} bytes.`);
+    return refuse(413, `An event has at most ${MAX_BODY_BYTES} bytes.`);
   }
   try {
     const event = readEvent(parse(bytes));
@@ -39,8 +37,7 @@ export const handler = async (request: Request, context: Context): Promise<Respo
       return json(200, { status: 'ignored', event: event.unknown });
     }
     if (!config.VVCHAT_APP_IDS.has(event.data.robot.app_id)) {
-      record({ Rejected: 1 }, { reason: 'app' });
-      return problem(403, 'The app is not on the list of this service.');
+      return refuse(403, 'The app is not on the list of this service.');
     }
     const answer = await accept(event, config, context);
     record({ Events: 1 }, { event: event.event });
@@ -48,16 +45,22 @@ export const handler = async (request: Request, context: Context): Promise<Respo
     return json(200, answer);
   } catch (error) {
     if (error instanceof InvalidEventError) {
-      record({ Rejected: 1 }, { reason: 'body' });
-      return problem(400, error.message, { errors: error.faults });
+      return refuse(400, error.message, { errors: error.faults });
     }
-    record({ Rejected: 1 }, { reason: 'database' });
     log.error('not recorded', told(error));
-    return problem(503, 'The event could not be recorded; please send it again.', {
+    return refuse(503, 'The event could not be recorded; please send it again.', {
       headers: { 'Retry-After': '1' },
     });
   }
 };
+
+const REASONS = { 400: 'body', 401: 'token', 403: 'app', 413: 'size', 503: 'database' } as const;
+
+/** No event is refused without being counted. */
+function refuse(...args: Parameters<typeof problem>): Response {
+  record({ Rejected: 1 }, { reason: REASONS[args[0]] });
+  return problem(...args);
+}
 
 /** Closed by default: without a whole configuration everybody gets 401. */
 function configuration(): WebhookConfig | undefined {

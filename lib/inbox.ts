@@ -172,14 +172,15 @@ export async function put(
  * Local reads all that its group has.
  */
 export async function newestOf(table: Table, event: Event): Promise<Newest | undefined> {
+  const print = fingerprint(event);
   const { Items } = await table.client.send(
     new QueryCommand({
       TableName: table.name,
       KeyConditionExpression: 'session_open_id = :session AND event_id BETWEEN :first AND :last',
       ExpressionAttributeValues: {
         ':session': { S: event.data.session.session_open_id },
-        ':first': { S: eventId(event, 1) },
-        ':last': { S: eventId(event, LAST_NUMBER) },
+        ':first': { S: eventId(print, 1) },
+        ':last': { S: eventId(print, LAST_NUMBER) },
       },
       ProjectionExpression: 'event_id, received_at',
       ConsistentRead: true,
@@ -215,14 +216,13 @@ function isWithin(windowSeconds: number, { received_at }: Newest, now: number): 
 
 const LAST_NUMBER = 9_999_999_999;
 
-const eventId = (event: Event, number: number) =>
-  `${fingerprint(event)}-${`${number}`.padStart(10, '0')}`;
+const eventId = (print: string, number: number) => `${print}-${`${number}`.padStart(10, '0')}`;
 
 const numberOf = ({ event_id }: Newest) => Number(event_id.slice(event_id.lastIndexOf('-') + 1));
 
 function pendingItem(event: Event, number: number, now: number): Item {
   const { robot, session, trigger } = event.data;
-  const event_id = eventId(event, number);
+  const event_id = eventId(fingerprint(event), number);
   const id = randomUUID();
   return {
     session_open_id: session.session_open_id,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import {
   CreateTableCommand,
   type CreateTableCommandInput,
-  type DynamoDBClient,
+  DynamoDBClient,
   waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 import { parse } from 'yaml';
@@ -21,6 +21,7 @@ interface Resource {
 
 const read = (text: string) => parse(text, { logLevel: 'silent' });
 const textOf = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+
 /** The name of the service, with which all names on AWS begin. */
 export const serviceName: string = read(textOf('serverless.yml')).service;
 
@@ -35,16 +36,29 @@ export function tableDefinitions(): CreateTableCommandInput[] {
   return (Object.values(read(text).Resources) as Resource[])
     .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
     .map(({ Properties }) => {
-      const {
-        TimeToLiveSpecification: _,
-        PointInTimeRecoverySpecification: __,
-        DeletionProtectionEnabled: ___,
-        StreamSpecification: ____,
-        ...table
-      } = Properties;
+      const { StreamSpecification: _, ...table } = creatable(Properties);
       return table;
     });
 }
+
+/** Of a table's properties those that `CreateTable` takes, and engines for tests know. */
+export function creatable(properties: Resource['Properties']): CreateTableCommandInput {
+  const {
+    TimeToLiveSpecification: _,
+    PointInTimeRecoverySpecification: __,
+    DeletionProtectionEnabled: ___,
+    ...table
+  } = properties;
+  return table;
+}
+
+/** A client of an engine of this machine's. */
+export const createLocalClient = (endpoint: string) =>
+  new DynamoDBClient({
+    endpoint,
+    region: 'us-east-1',
+    credentials: { accessKeyId: STAGE, secretAccessKey: STAGE },
+  });
 
 /** Creates the tables, and waits for them. */
 export async function createTables(

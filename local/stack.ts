@@ -1,13 +1,13 @@
 import './loopback.ts';
 import { once } from 'node:events';
 import { createServer, Server } from 'node:http';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
 import { Hono } from 'hono';
 import { GRACE_MS, startOffline } from './offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
-import { createTables, nameOf, STAGE } from './service.ts';
+import { createLocalClient, createTables, nameOf } from './service.ts';
 import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
 import { playStream } from './stream.ts';
 import { createStudio } from './studio/studio.ts';
@@ -64,11 +64,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
   };
   const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
-  const client = new DynamoDBClient({
-    endpoint: url('dynamodb'),
-    region: 'us-east-1',
-    credentials: { accessKeyId: STAGE, secretAccessKey: STAGE },
-  });
+  const client = createLocalClient(url('dynamodb'));
   const listen = async (server: Server, name: ServerName) => {
     server.listen(ports[name], HOST);
     await once(server, 'listening');

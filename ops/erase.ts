@@ -1,23 +1,17 @@
 import {
-  type AttributeValue,
   DeleteItemCommand,
   paginateQuery,
   paginateScan,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import {
-  fromAttributes,
-  isConditionFailed,
-  type Row,
-  type Table,
-  toAttributes,
-} from '../lib/dynamodb.ts';
+import { isConditionFailed, type Row, type Table, toAttributes } from '../lib/dynamodb.ts';
 import {
   createCommand,
   id,
   type Options,
   print,
   remark,
+  rowsIn,
   run,
   tableOf,
   UsageError,
@@ -128,27 +122,22 @@ function keyOf(part: Part, row: Row): Row {
   return Object.fromEntries(KEYS[part].map((name) => [name, row[name]]));
 }
 
-async function* ofSession({ client, name: TableName }: Table, session: string) {
-  const pages = paginateQuery(
-    { client },
-    {
-      TableName,
-      ConsistentRead: true,
-      KeyConditionExpression: 'session_open_id = :session',
-      ExpressionAttributeValues: toAttributes({ ':session': session }),
-    },
+function ofSession({ client, name: TableName }: Table, session: string) {
+  return rowsIn(
+    paginateQuery(
+      { client },
+      {
+        TableName,
+        ConsistentRead: true,
+        KeyConditionExpression: 'session_open_id = :session',
+        ExpressionAttributeValues: toAttributes({ ':session': session }),
+      },
+    ),
   );
-  yield* rowsIn(pages);
 }
 
 function all({ client, name: TableName }: Table) {
   return rowsIn(paginateScan({ client }, { TableName, ConsistentRead: true }));
-}
-
-async function* rowsIn(
-  pages: AsyncIterable<{ Items?: Record<string, AttributeValue>[] | undefined }>,
-): AsyncGenerator<Row> {
-  for await (const { Items = [] } of pages) yield* Items.map(fromAttributes);
 }
 
 async function erase(

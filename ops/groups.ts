@@ -1,5 +1,5 @@
 import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
-import { fromAttributes, type Row, toAttributes } from '../lib/dynamodb.ts';
+import { type Row, toAttributes } from '../lib/dynamodb.ts';
 import {
   createCommand,
   id,
@@ -7,6 +7,7 @@ import {
   positive,
   print,
   remark,
+  rowsIn,
   run,
   tableOf,
   UsageError,
@@ -53,7 +54,7 @@ function summary(row: Row) {
 }
 
 /** All that there is to know of a session's robots, or of all; of a robot's sessions the keys. */
-async function* memberships({ robot, session, ...options }: GroupsOptions): AsyncGenerator<Row> {
+function memberships({ robot, session, ...options }: GroupsOptions): AsyncGenerator<Row> {
   const { client, name: TableName } = tableOf('memberships', options);
   const by = robot === undefined ? 'session_open_id' : 'robot_open_id';
   const id = robot ?? session;
@@ -69,5 +70,5 @@ async function* memberships({ robot, session, ...options }: GroupsOptions): Asyn
             ExpressionAttributeValues: toAttributes({ ':id': id }),
           },
         );
-  for await (const { Items = [] } of pages) yield* Items.map(fromAttributes);
+  return rowsIn(pages);
 }

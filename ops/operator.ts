@@ -1,8 +1,8 @@
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { type AttributeValue, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { Command, InvalidArgumentError } from 'commander';
-import type { Table } from '../lib/dynamodb.ts';
-import { SERVERS } from '../local/ports.ts';
-import { nameOf, STAGE } from '../local/service.ts';
+import { fromAttributes, type Row, type Table } from '../lib/dynamodb.ts';
+import { HOST, SERVERS } from '../local/ports.ts';
+import { createLocalClient, nameOf, STAGE } from '../local/service.ts';
 
 /** What every command of an operator's takes. */
 export interface Options {
@@ -78,11 +78,14 @@ function clientOf(stage: string): DynamoDBClient {
   const region = process.env.AWS_REGION || 'us-east-1';
   if (stage !== STAGE) return new DynamoDBClient({ region });
   const { variable, port } = SERVERS.dynamodb;
-  return new DynamoDBClient({
-    endpoint: `http://127.0.0.1:${process.env[variable] || port}`,
-    region: 'us-east-1',
-    credentials: { accessKeyId: STAGE, secretAccessKey: STAGE },
-  });
+  return createLocalClient(`http://${HOST}:${process.env[variable] || port}`);
+}
+
+/** The rows of all pages of a Query or Scan. */
+export async function* rowsIn(
+  pages: AsyncIterable<{ Items?: Record<string, AttributeValue>[] | undefined }>,
+): AsyncGenerator<Row> {
+  for await (const { Items = [] } of pages) yield* Items.map(fromAttributes);
 }
 
 /** Prints rows: as a table for people, as JSON for programs. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { CreateTableCommandInput } from '@aws-sdk/client-dynamodb';
 import { unzipSync } from 'fflate';
+import { creatable } from '../local/service.ts';
 import { copyProject } from './project.ts';
 import type { Mapping } from './shard-reader.ts';
 
@@ -85,13 +86,7 @@ export const tablesIn = ({ template }: Package): CreateTableCommandInput[] =>
   Object.values(template.Resources)
     .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
     .map(({ Properties }) => {
-      const {
-        TimeToLiveSpecification: _,
-        PointInTimeRecoverySpecification: __,
-        DeletionProtectionEnabled: ___,
-        StreamSpecification,
-        ...table
-      } = Properties;
+      const { StreamSpecification, ...table } = creatable(Properties);
       return {
         ...table,
         ...(StreamSpecification && {

@@ -85,7 +85,7 @@ export class Chats {
     const robot = this.#robot(robot_no);
     if (chat.session_type !== '2') throw new ImpossibleError('Robots are pulled into groups only.');
     if (chat.robots.includes(robot_no)) throw new ImpossibleError('The robot is in the group.');
-    this.#store.set('chats', chatId, { ...chat, robots: [...chat.robots, robot_no] });
+    this.#withRobot(chat, robot_no);
     this.#write({ chat: chatId, person, robot_no, did: 'joined' });
     return [{ event: 'join-group-for-invite', version: 'v1', data: about(chat, robot, person) }];
   }
