@@ -2,14 +2,14 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['{functions,lib,local,ops,test}/**/*.test.ts'],
+    include: ['{bundle,functions,lib,local,ops,test}/**/*.test.ts'],
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
     restoreMocks: true,
     unstubEnvs: true,
     coverage: {
-      include: ['functions/**/*.ts', 'lib/**/*.ts'],
+      include: ['bundle/**/*.ts', 'functions/**/*.ts', 'lib/**/*.ts'],
       reporter: ['text', 'html'],
       thresholds: { lines: 100, branches: 95 },
     },

@@ -28,7 +28,7 @@ interface Bundler {
   readonly bundle: () => Promise<void>;
 }
 
-const WATCHED = ['functions', 'lib'];
+const WATCHED = ['bundle', 'functions', 'lib'];
 const LOOK_MS = 200;
 
 /** So that an error's stack names the line of the source. */

@@ -9,6 +9,7 @@ import { freePorts, type Ports, SERVERS, type ServerName } from '../local/ports.
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SOURCE = [
+  'bundle',
   'events',
   'functions',
   'lib',
