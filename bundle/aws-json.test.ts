@@ -1,0 +1,413 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  ConditionalCheckFailedException,
+  DynamoDBClient,
+  type DynamoDBClientConfig,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import {
+  GetParameterCommand,
+  ParameterNotFound,
+  SSMClient,
+  type SSMClientConfig,
+} from '@aws-sdk/client-ssm';
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { endpointOf, type HandlerOptions, parseRfc7231DateTime } from './aws-json.ts';
+import * as dynamodb from './dynamodb.ts';
+import * as ssm from './ssm.ts';
+
+interface Received {
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+  readonly connection: number;
+}
+
+/** What the server gets, and what it does with it. */
+let received: Received[] = [];
+let answer: (response: ServerResponse) => void;
+let connections = 0;
+
+const server = createServer(async (request, response) => {
+  const body = Buffer.concat(await request.toArray()).toString();
+  const connection = Number(Object.assign(request.socket).serial);
+  received.push({ headers: request.headers, body, connection });
+  answer(response);
+}).on('connection', (socket) => Object.assign(socket, { serial: ++connections }));
+
+beforeAll(async () => {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+const OPTIONS: HandlerOptions = {
+  connectionTimeout: 1_000,
+  requestTimeout: 2_000,
+  httpsAgent: { maxSockets: 10 },
+};
+const REGION = 'eu-central-1';
+const CREDENTIALS = { accessKeyId: 'key', secretAccessKey: 'secret', sessionToken: 'token' };
+
+beforeEach(() => {
+  received = [];
+  answer = saying(200, '{}');
+  vi.stubEnv('AWS_REGION', REGION);
+  vi.stubEnv('AWS_ACCESS_KEY_ID', CREDENTIALS.accessKeyId);
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', CREDENTIALS.secretAccessKey);
+  vi.stubEnv('AWS_SESSION_TOKEN', CREDENTIALS.sessionToken);
+  vi.stubEnv('AWS_ENDPOINT_URL', undefined);
+  vi.stubEnv('AWS_ENDPOINT_URL_DYNAMODB', urlOf());
+});
+
+afterEach(() => void vi.useRealTimers());
+
+const urlOf = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+const saying =
+  (status: number, body: string, headers: Record<string, string> = {}) =>
+  (response: ServerResponse) => {
+    response.writeHead(status, { 'x-amzn-requestid': 'the request', ...headers }).end(body);
+  };
+
+/** The SDK's client on the parts of the bundle. */
+const bundled = (options: Partial<HandlerOptions> = {}) =>
+  new DynamoDBClient(
+    dynamodb.getRuntimeConfig({
+      maxAttempts: 3,
+      requestHandler: { ...OPTIONS, ...options },
+    }) as unknown as DynamoDBClientConfig,
+  );
+
+/** The SDK's client as it is. */
+const whole = () =>
+  new DynamoDBClient({
+    endpoint: urlOf(),
+    region: REGION,
+    credentials: CREDENTIALS,
+    maxAttempts: 3,
+  });
+
+const KEY = { id: { S: 'an id' } };
+const get = () => new GetItemCommand({ TableName: 'a-table', Key: KEY });
+
+describe('a request', () => {
+  const attribute = fc.oneof(
+    fc.record({ S: fc.string({ unit: 'grapheme' }) }),
+    fc.record({ N: fc.double({ noNaN: true, noDefaultInfinity: true }).map(String) }),
+    fc.record({ NS: fc.uniqueArray(fc.integer().map(String), { minLength: 1 }) }),
+  );
+  const attributes = fc.dictionary(fc.string({ minLength: 1 }), attribute, {
+    noNullPrototype: true,
+  });
+  const command = fc.oneof(
+    attributes.map((Item) => () => new PutItemCommand({ TableName: 'a-table', Item })),
+    attributes.map(
+      (ExpressionAttributeValues) => () =>
+        new UpdateItemCommand({
+          TableName: 'a-table',
+          Key: KEY,
+          UpdateExpression: 'SET #a = :a',
+          ExpressionAttributeNames: { '#a': 'größe' },
+          ExpressionAttributeValues,
+        }),
+    ),
+    fc.tuple(attributes, fc.boolean(), fc.integer({ min: 1 })).map(
+      ([ExclusiveStartKey, ConsistentRead, Limit]) =>
+        () =>
+          new QueryCommand({ TableName: 'a-table', ExclusiveStartKey, ConsistentRead, Limit }),
+    ),
+    fc.constant(get),
+  );
+
+  test('says what the SDK says, and is signed as it signs', async () => {
+    const ours = bundled();
+    const theirs = whole();
+    await fc.assert(
+      fc.asyncProperty(command, async (it) => {
+        received = [];
+        await theirs.send(it() as GetItemCommand);
+        await ours.send(it() as GetItemCommand);
+        const [expected, actual] = received as [Received, Received];
+        expect(JSON.parse(actual.body)).toEqual(JSON.parse(expected.body));
+        for (const name of ['host', 'x-amz-target', 'content-type', 'x-amz-security-token']) {
+          expect(actual.headers[name]).toBe(expected.headers[name]);
+        }
+        expect(actual.headers['content-length']).toBe(`${Buffer.byteLength(actual.body)}`);
+        expect(actual.headers.authorization).toBe(await signature(theirs, actual));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  /** What a signer adds by itself. */
+  const ITS_OWN = ['x-amz-date', 'x-amz-security-token'];
+
+  /** How the SDK signs what was received. */
+  async function signature(theirs: DynamoDBClient, { headers, body }: Received): Promise<string> {
+    const [, names = ''] = /SignedHeaders=([\w;-]+)/.exec(`${headers.authorization}`) ?? [];
+    const signedNames = names.split(';');
+    expect(signedNames).toEqual(expect.arrayContaining(['host', 'x-amz-date', 'x-amz-target']));
+    const signer = Object.assign(await theirs.config.signer(), { applyChecksum: false });
+    const [, year, month, day, hours, minutes, seconds] = [
+      ...(/^(....)(..)(..)T(..)(..)(..)Z$/.exec(`${headers['x-amz-date']}`) ?? []),
+    ];
+    const signed = await signer.sign(
+      {
+        method: 'POST',
+        protocol: 'http:',
+        hostname: '127.0.0.1',
+        path: '/',
+        query: {},
+        headers: Object.fromEntries(
+          signedNames
+            .filter((name) => !ITS_OWN.includes(name))
+            .map((name) => [name, `${headers[name]}`]),
+        ),
+        body,
+      },
+      { signingDate: new Date(`${year}-${month}-${day}T${hours}:${minutes}:${seconds}Z`) },
+    );
+    return `${signed.headers.authorization}`;
+  }
+
+  test('is signed by the day of its moment', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-14T23:59:59Z') });
+    const ours = bundled();
+    const theirs = whole();
+    await ours.send(get());
+    vi.setSystemTime(new Date('2026-03-15T00:00:01Z'));
+    await ours.send(get());
+    const [before, after] = received as [Received, Received];
+    expect(before.headers.authorization).toBe(await signature(theirs, before));
+    expect(after.headers.authorization).toBe(await signature(theirs, after));
+  });
+
+  test('is signed by the secret of its moment', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const signed = async (signer: ReturnType<typeof newSigner>, secretAccessKey: string) =>
+      (await signer.sign(REQUEST, { ...CREDENTIALS, secretAccessKey })).headers.authorization;
+    const signer = newSigner();
+    const first = await signed(signer, 'secret');
+    expect(await signed(signer, 'another')).not.toBe(first);
+    expect(await signed(signer, 'another')).toBe(await signed(newSigner(), 'another'));
+  });
+
+  const newSigner = () => {
+    const { httpAuthSchemes } = dynamodb.getRuntimeConfig({ requestHandler: OPTIONS });
+    return (httpAuthSchemes[0] as (typeof httpAuthSchemes)[0]).signer;
+  };
+  const REQUEST = {
+    method: 'POST',
+    protocol: 'https:',
+    hostname: 'a host',
+    port: undefined,
+    path: '/',
+    query: {},
+    headers: {},
+    body: '{}',
+  } as const;
+
+  test.each([
+    ['Root=1-2-3;Sampled=1', 'Root=1-2-3;Sampled=1'],
+    [undefined, undefined],
+  ])('goes on with the trace %s', async (trace, expected) => {
+    vi.stubEnv('_X_AMZN_TRACE_ID', trace);
+    await bundled().send(get());
+    expect(received[0]?.headers['x-amzn-trace-id']).toBe(expected);
+  });
+
+  test('takes the connection of the one before', async () => {
+    const ours = bundled();
+    for (let i = 0; i < 3; i++) await ours.send(get());
+    expect(new Set(received.map(({ connection }) => connection)).size).toBe(1);
+  });
+
+  test('goes where DynamoDB is', async () => {
+    const hostOf = async (client: DynamoDBClient) => {
+      const hosts: string[] = [];
+      client.middlewareStack.add(
+        () =>
+          async ({ request }) => {
+            hosts.push((request as { hostname: string }).hostname);
+            return { response: {}, output: { $metadata: {} } };
+          },
+        { step: 'finalizeRequest', priority: 'high' },
+      );
+      await client.send(get());
+      return hosts[0];
+    };
+    vi.stubEnv('AWS_ENDPOINT_URL_DYNAMODB', undefined);
+    for (const region of [
+      'us-east-1',
+      'ap-northeast-1',
+      'us-gov-west-1',
+      'cn-north-1',
+      'cn-northwest-1',
+      'eusc-de-east-1',
+    ]) {
+      const theirs = new DynamoDBClient({ region, credentials: CREDENTIALS });
+      expect(endpointOf({ name: 'dynamodb' }, region).href).toBe(
+        `https://${await hostOf(theirs)}/`,
+      );
+    }
+    vi.stubEnv('AWS_ENDPOINT_URL', 'http://127.0.0.1:1');
+    expect(endpointOf({ name: 'dynamodb' }, REGION).href).toBe('http://127.0.0.1:1/');
+    vi.stubEnv('AWS_ENDPOINT_URL_DYNAMODB', 'http://127.0.0.1:2');
+    expect(endpointOf({ name: 'dynamodb' }, REGION).href).toBe('http://127.0.0.1:2/');
+  });
+});
+
+describe('an answer', () => {
+  test('is what the SDK makes of it', async () => {
+    const body = JSON.stringify({ Item: { text: { S: '您好 🤖' }, set: { NS: ['1', '2'] } } });
+    for (const text of [body, '{}', '']) {
+      answer = saying(200, text);
+      const [expected, actual] = await Promise.all([whole().send(get()), bundled().send(get())]);
+      expect(actual).toEqual(expected);
+    }
+  });
+
+  const error = (type: string, message = 'no') =>
+    JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${type}`, message });
+
+  test.each([
+    [400, error('ConditionalCheckFailedException')],
+    [400, error('ValidationException')],
+    [400, error('ResourceNotFoundException')],
+    [400, '{"__type":"com.amazon.coral.service#UnrecognizedClientException","Message":"no"}'],
+    [400, error('ProvisionedThroughputExceededException')],
+    [400, error('ThrottlingException')],
+    [400, error('RequestLimitExceeded')],
+    [500, error('InternalServerError')],
+    [503, '<html>unavailable</html>'],
+    [502, ''],
+    [413, '<html>too large</html>'],
+    [200, '{"Item":'],
+  ])('of %i %s is the error that the SDK throws, after as many tries', async (status, body) => {
+    const outcome = async (client: DynamoDBClient) => {
+      received = [];
+      answer = saying(status, body);
+      const thrown = await client.send(get()).catch((it) => it);
+      expect(thrown).toBeInstanceOf(Error);
+      return {
+        isConditionFailed: thrown instanceof ConditionalCheckFailedException,
+        status: thrown.$metadata.httpStatusCode,
+        attempts: thrown.$metadata.attempts,
+        requests: received.length,
+        ...(body.startsWith('{"__type"') && {
+          name: thrown.name,
+          fault: thrown.$fault,
+          message: thrown.message,
+          id: thrown.$metadata.requestId,
+        }),
+      };
+    };
+    expect(await outcome(bundled())).toEqual(await outcome(whole()));
+  });
+
+  test('that a gateway says to wait for is waited for', async () => {
+    const dated = new Date(Date.now() + 1_000).toUTCString();
+    expect(parseRfc7231DateTime(dated).toUTCString()).toBe(dated);
+  });
+});
+
+test.each([
+  [200, '{"Parameter":{"Name":"/a/key","Value":"the key"}}'],
+  [400, '{"__type":"ParameterNotFound"}'],
+  [400, '{"__type":"AccessDeniedException","Message":"no"}'],
+])(
+  'a parameter is asked for as by the SDK, and an answer of %i %s is what it makes of it',
+  async (status, body) => {
+    vi.stubEnv('AWS_ENDPOINT_URL', urlOf());
+    answer = saying(status, body);
+    const outcome = async (client: SSMClient) => {
+      const command = new GetParameterCommand({ Name: '/a/key', WithDecryption: true });
+      const thrown = await client.send(command).catch((it) => it);
+      const { headers, body } = received.at(-1) as Received;
+      return {
+        outcome:
+          thrown instanceof Error
+            ? [thrown instanceof ParameterNotFound, thrown.name, thrown.message]
+            : thrown,
+        target: headers['x-amz-target'],
+        type: headers['content-type'],
+        scope: /Credential=([^,]+),/.exec(`${headers.authorization}`)?.[1],
+        body: JSON.parse(body),
+      };
+    };
+    const options = { requestHandler: OPTIONS };
+    const bundled = new SSMClient(ssm.getRuntimeConfig(options) as unknown as SSMClientConfig);
+    expect(await outcome(bundled)).toEqual(await outcome(new SSMClient({})));
+  },
+);
+
+describe('a request ends', () => {
+  const fails = (options?: Partial<HandlerOptions>) =>
+    bundled(options)
+      .send(get())
+      .catch((it) => it);
+
+  test('after the time for it, three times', async () => {
+    answer = () => {};
+    const { name, message } = await fails({ requestTimeout: 50 });
+    expect({ name, message }).toEqual({ name: 'TimeoutError', message: 'no answer for 50 ms' });
+    expect(received).toHaveLength(3);
+  });
+
+  test('after the time for it, though some of the answer has come', async () => {
+    answer = (response) => void response.writeHead(200).write('{');
+    expect(await fails({ requestTimeout: 50 })).toMatchObject({ name: 'TimeoutError' });
+    expect(received).toHaveLength(3);
+  });
+
+  test('when it gets no connection in time', async () => {
+    answer = () => {};
+    const client = bundled({ connectionTimeout: 50, httpsAgent: { maxSockets: 1 } });
+    const abort = new AbortController();
+    const first = client.send(get(), { abortSignal: abort.signal }).catch((it) => it);
+    await vi.waitFor(() => expect(received).toHaveLength(1));
+    const { name, message } = await client.send(get()).catch((it) => it);
+    expect({ name, message }).toEqual({ name: 'TimeoutError', message: 'no connection for 50 ms' });
+    expect(received).toHaveLength(1);
+    abort.abort();
+    await first;
+  });
+
+  test('with its connection, and is sent again', async () => {
+    answer = (response) => {
+      answer = saying(200, '{"Item":{"id":{"S":"an id"}}}');
+      response.socket?.resetAndDestroy();
+    };
+    expect((await bundled().send(get())).Item).toEqual(KEY);
+    expect(received).toHaveLength(2);
+  });
+
+  test('in the middle of its answer, and is sent again', async () => {
+    answer = (response) => {
+      answer = saying(200, '{}');
+      response.writeHead(200, { 'content-length': 100 }).write('{', () => response.destroy());
+    };
+    expect((await bundled().send(get())).$metadata.attempts).toBe(2);
+  });
+
+  test.each(['before it begins', 'on its way'])(
+    'by its signal %s, and is not sent again',
+    async (when) => {
+      const controller = new AbortController();
+      const abort = () => controller.abort(new DOMException('late', 'TimeoutError'));
+      answer = abort;
+      if (when === 'before it begins') abort();
+      const sent = bundled().send(get(), { abortSignal: controller.signal });
+      await expect(sent).rejects.toMatchObject({ name: 'AbortError' });
+      expect(received).toHaveLength(when === 'before it begins' ? 0 : 1);
+    },
+  );
+});
