@@ -18,6 +18,7 @@ import {
 } from '@aws-sdk/client-ssm';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { signatureOf } from '../test/signature.ts';
 import { endpointOf, type HandlerOptions, parseRfc7231DateTime } from './aws-json.ts';
 import * as dynamodb from './dynamodb.ts';
 import * as ssm from './ssm.ts';
@@ -141,42 +142,11 @@ describe('a request', () => {
           expect(actual.headers[name]).toBe(expected.headers[name]);
         }
         expect(actual.headers['content-length']).toBe(`${Buffer.byteLength(actual.body)}`);
-        expect(actual.headers.authorization).toBe(await signature(theirs, actual));
+        expect(actual.headers.authorization).toBe(await signatureOf(theirs, actual));
       }),
       { numRuns: 200 },
     );
   });
-
-  /** What a signer adds by itself. */
-  const ITS_OWN = ['x-amz-date', 'x-amz-security-token'];
-
-  /** How the SDK signs what was received. */
-  async function signature(theirs: DynamoDBClient, { headers, body }: Received): Promise<string> {
-    const [, names = ''] = /SignedHeaders=([\w;-]+)/.exec(`${headers.authorization}`) ?? [];
-    const signedNames = names.split(';');
-    expect(signedNames).toEqual(expect.arrayContaining(['host', 'x-amz-date', 'x-amz-target']));
-    const signer = Object.assign(await theirs.config.signer(), { applyChecksum: false });
-    const [, year, month, day, hours, minutes, seconds] = [
-      ...(/^(....)(..)(..)T(..)(..)(..)Z$/.exec(`${headers['x-amz-date']}`) ?? []),
-    ];
-    const signed = await signer.sign(
-      {
-        method: 'POST',
-        protocol: 'http:',
-        hostname: '127.0.0.1',
-        path: '/',
-        query: {},
-        headers: Object.fromEntries(
-          signedNames
-            .filter((name) => !ITS_OWN.includes(name))
-            .map((name) => [name, `${headers[name]}`]),
-        ),
-        body,
-      },
-      { signingDate: new Date(`${year}-${month}-${day}T${hours}:${minutes}:${seconds}Z`) },
-    );
-    return `${signed.headers.authorization}`;
-  }
 
   test('is signed by the day of its moment', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-14T23:59:59Z') });
@@ -186,8 +156,8 @@ describe('a request', () => {
     vi.setSystemTime(new Date('2026-03-15T00:00:01Z'));
     await ours.send(get());
     const [before, after] = received as [Received, Received];
-    expect(before.headers.authorization).toBe(await signature(theirs, before));
-    expect(after.headers.authorization).toBe(await signature(theirs, after));
+    expect(before.headers.authorization).toBe(await signatureOf(theirs, before));
+    expect(after.headers.authorization).toBe(await signatureOf(theirs, after));
   });
 
   test('is signed by the secret of its moment', async () => {

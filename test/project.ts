@@ -17,6 +17,7 @@ const SOURCE = [
   'resources',
   'package.json',
   'serverless.yml',
+  'tsconfig.json',
 ];
 
 /** The project in a folder of its own, for a test to change and to run commands in. */

@@ -1,0 +1,96 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { type BuildOptions, build } from 'esbuild';
+import { parse } from 'yaml';
+
+const ROOT = new URL('../', import.meta.url);
+
+/** A handler in one file. */
+export interface Bundle {
+  readonly file: string;
+  readonly bytes: number;
+  /** By gzip at its best, level 9. */
+  readonly gzipBytes: number;
+  /** How many of the bytes come from which package; those of this project from `vvchat-robot`. */
+  readonly byPackage: ReadonlyMap<string, number>;
+  /** What it is made of, as paths from the project's folder. */
+  readonly files: readonly string[];
+}
+
+/** How a handler is bundled. */
+export interface Bundling {
+  /** With what serverless.yml sets to make our bundles smaller: `alias` and `plugins`. */
+  readonly own: boolean;
+  /** Expressions, such as `process.env.NAME`, and the JavaScript in their place. */
+  readonly define?: Readonly<Record<string, string>>;
+}
+
+/**
+ * The settings of `custom.esbuild` in serverless.yml as esbuild takes them: without those of serverless-esbuild,
+ * and with the plugins that its file exports.
+ *
+ * @throws {Error} when serverless.yml or the file of the plugins cannot be read
+ */
+export async function esbuildSettings(): Promise<BuildOptions> {
+  const text = await readFile(new URL('serverless.yml', ROOT), 'utf8');
+  const {
+    outputFileExtension: _,
+    outputWorkFolder: __,
+    concurrency: ___,
+    watch: ____,
+    plugins,
+    ...settings
+  } = parse(text, { logLevel: 'silent' }).custom.esbuild;
+  if (plugins === undefined) return settings;
+  const module = await import(new URL(plugins, ROOT).href);
+  return { ...settings, plugins: module.default };
+}
+
+/**
+ * Bundles a handler as `serverless package` does.
+ *
+ * @param entryPoint a path from the project's folder
+ * @throws what esbuild finds wrong
+ */
+export async function bundled(
+  entryPoint: string,
+  outfile: string,
+  { own, define = {} }: Bundling,
+): Promise<Bundle> {
+  const { alias, plugins, ...settings } = await esbuildSettings();
+  const { metafile } = await build({
+    ...settings,
+    ...(own && alias && { alias }),
+    ...(own && plugins && { plugins }),
+    define: { ...settings.define, ...define },
+    absWorkingDir: fileURLToPath(ROOT),
+    entryPoints: [entryPoint],
+    outfile,
+    metafile: true,
+    logLevel: 'warning',
+  });
+  const bytes = await readFile(pathToFileURL(outfile));
+  const byPackage = new Map<string, number>();
+  const files: string[] = [];
+  for (const { inputs } of Object.values(metafile.outputs)) {
+    for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+      if (bytesInOutput > 0) files.push(path);
+      const name = packageOf(path);
+      byPackage.set(name, (byPackage.get(name) ?? 0) + bytesInOutput);
+    }
+  }
+  return {
+    file: outfile,
+    bytes: bytes.length,
+    gzipBytes: (await promisify(gzip)(bytes, { level: 9 })).length,
+    byPackage,
+    files,
+  };
+}
+
+function packageOf(path: string): string {
+  const [, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path) ?? [];
+  return name ?? 'vvchat-robot';
+}
