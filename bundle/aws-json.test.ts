@@ -162,28 +162,25 @@ describe('a request', () => {
 
   test('is signed by the secret of its moment', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
-    const signed = async (signer: ReturnType<typeof newSigner>, secretAccessKey: string) =>
-      (await signer.sign(REQUEST, { ...CREDENTIALS, secretAccessKey })).headers.authorization;
-    const signer = newSigner();
-    const first = await signed(signer, 'secret');
-    expect(await signed(signer, 'another')).not.toBe(first);
-    expect(await signed(signer, 'another')).toBe(await signed(newSigner(), 'another'));
+    const { signer } = dynamodb.getRuntimeConfig({ requestHandler: OPTIONS });
+    const request = {
+      method: 'POST',
+      protocol: 'https:',
+      hostname: 'a host',
+      port: undefined,
+      path: '/',
+      query: {},
+      headers: {},
+      body: '{}',
+    } as const;
+    const signed = async (it = signer) => (await it.sign(request)).headers.authorization;
+    const first = await signed();
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'another');
+    expect(await signed()).not.toBe(first);
+    expect(await signed()).toBe(
+      await signed(dynamodb.getRuntimeConfig({ requestHandler: OPTIONS }).signer),
+    );
   });
-
-  const newSigner = () => {
-    const { httpAuthSchemes } = dynamodb.getRuntimeConfig({ requestHandler: OPTIONS });
-    return (httpAuthSchemes[0] as (typeof httpAuthSchemes)[0]).signer;
-  };
-  const REQUEST = {
-    method: 'POST',
-    protocol: 'https:',
-    hostname: 'a host',
-    port: undefined,
-    path: '/',
-    query: {},
-    headers: {},
-    body: '{}',
-  } as const;
 
   test.each([
     ['Root=1-2-3;Sampled=1', 'Root=1-2-3;Sampled=1'],

@@ -1,4 +1,4 @@
-import { createHash, createHmac, randomUUID } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject, randomUUID } from 'node:crypto';
 import type { Agent, IncomingMessage } from 'node:http';
 import { defaultProvider } from './credentials.ts';
 
@@ -67,31 +67,17 @@ export function runtimeConfig<Config extends { readonly requestHandler: HandlerO
   { requestHandler, ...config }: Config,
 ) {
   const { AWS_REGION = '' } = process.env;
+  const endpoint = { url: endpointOf(service, AWS_REGION) };
   return {
     ...config,
     region: async () => AWS_REGION,
-    endpoint: async (): Promise<Endpoint> => ({ url: endpointOf(service, AWS_REGION) }),
-    credentials: defaultProvider(),
+    endpoint: async (): Promise<Endpoint> => endpoint,
     protocol: new JsonProtocol(service),
     requestHandler: new HttpHandler(requestHandler),
     bodyLengthChecker: (body: string) => Buffer.byteLength(body),
-    httpAuthSchemes: [
-      {
-        schemeId: SIGV4,
-        identityProvider: (identities: IdentityProviders) => identities.getIdentityProvider(SIGV4),
-        signer: new Signer(service, AWS_REGION),
-      },
-    ],
-    httpAuthSchemeProvider: () => [{ schemeId: SIGV4 }],
+    signer: new Signer(service, AWS_REGION),
     retryMode: 'standard',
-    extensions: [],
   };
-}
-
-const SIGV4 = 'aws.auth#sigv4';
-
-interface IdentityProviders {
-  readonly getIdentityProvider: (schemeId: string) => unknown;
 }
 
 /** Where a service is: in a region of AWS, of AWS China or of the European Sovereign Cloud, or where it is said. */
@@ -176,30 +162,25 @@ function fieldsOf(body: string): Readonly<Partial<Record<string, string>>> {
 
 // ---- the signature
 
-interface Identity {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
-}
-
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
-const hmac = (key: string | Buffer, text: string) =>
+const sha256 = (text: string) => hash('sha256', text);
+const hmac = (key: string | Buffer | KeyObject, text: string) =>
   createHmac('sha256', key).update(text).digest();
 
 /** Source: "Create a signed AWS API request" in AWS's IAM guide (Signature Version 4). */
 class Signer {
+  readonly #credentials = defaultProvider();
   readonly #service: string;
   readonly #region: string;
-  /** It is the same for a day, unless the secret changes. */
-  #key: { readonly madeOf: string; readonly bytes: Buffer } | undefined;
+  /** It is the same for a day, unless the secret changes. Of bytes, Node makes a key for every use. */
+  #key: { readonly madeOf: string; readonly key: KeyObject } | undefined;
 
   constructor({ name }: Service, region: string) {
     this.#service = name;
     this.#region = region;
   }
 
-  async sign(request: HttpRequest, identity: Identity): Promise<HttpRequest> {
-    const { accessKeyId, secretAccessKey, sessionToken } = identity;
+  async sign(request: HttpRequest): Promise<HttpRequest> {
+    const { accessKeyId, secretAccessKey, sessionToken } = await this.#credentials();
     const time = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
     const day = time.slice(0, 8);
     const scope = `${day}/${this.#region}/${this.#service}/aws4_request`;
@@ -224,14 +205,14 @@ class Signer {
     return { ...request, headers };
   }
 
-  #keyOf(secretAccessKey: string, day: string): Buffer {
+  #keyOf(secretAccessKey: string, day: string): KeyObject {
     const madeOf = day + secretAccessKey;
     if (this.#key?.madeOf !== madeOf) {
       const ofDay = hmac(`AWS4${secretAccessKey}`, day);
       const bytes = [this.#region, this.#service, 'aws4_request'].reduce(hmac, ofDay);
-      this.#key = { madeOf, bytes };
+      this.#key = { madeOf, key: createSecretKey(bytes) };
     }
-    return this.#key.bytes;
+    return this.#key.key;
   }
 }
 
@@ -321,6 +302,7 @@ export {
   asItIs as resolveEndpointDiscoveryConfig,
   asItIs as resolveHostHeaderConfig,
   asItIs as resolveRegionConfig,
+  asItIs as resolveRuntimeExtensions,
   asItIs as resolveUserAgentConfig,
 };
 
@@ -332,7 +314,7 @@ interface Stack {
   readonly addRelativeTo: (middleware: Middleware, where: object) => void;
 }
 type Middleware = (next: Handler, context: { endpointV2?: Endpoint }) => Handler;
-type Handler = (args: unknown) => Promise<unknown>;
+type Handler = (args: { readonly request: HttpRequest }) => Promise<unknown>;
 
 function nothing(): Plugin {
   return { applyToStack: () => {} };
@@ -340,6 +322,7 @@ function nothing(): Plugin {
 
 export {
   nothing as getHostHeaderPlugin,
+  nothing as getHttpAuthSchemeEndpointRuleSetPlugin,
   nothing as getLoggerPlugin,
   nothing as getRecursionDetectionPlugin,
   nothing as getUserAgentPlugin,
@@ -359,14 +342,18 @@ export function getEndpointPlugin({ endpoint }: { endpoint: () => Promise<Endpoi
   };
 }
 
-function noExtensions(): object {
-  return {};
+/** Each try is signed anew, in the one way that there is. */
+export function getHttpSigningPlugin({ signer }: { signer: Signer }): Plugin {
+  return {
+    applyToStack: (stack) =>
+      stack.addRelativeTo(
+        (next) => async (args) => next({ ...args, request: await signer.sign(args.request) }),
+        { name: 'httpSigningMiddleware', relation: 'after', toMiddleware: 'retryMiddleware' },
+      ),
+  };
 }
 
-export {
-  noExtensions as getAwsRegionExtensionConfiguration,
-  noExtensions as resolveAwsRegionExtensionConfiguration,
-};
+export class DefaultIdentityProviderConfig {}
 
 // ---- what the SDK's retries take from its room of many small things
 

@@ -1,9 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'esbuild';
 
-/** What the files of a client import that is found in the file of that name here instead. */
-const OF_A_CLIENT =
-  /^(?:\.\/runtimeConfig|@smithy\/core\/(?:config|endpoints)|@aws-sdk\/(?:core\/(?:account-id-endpoint|client|httpAuthSchemes)|middleware-endpoint-discovery))$/;
+/** A file of a client, and what such files import that is to be had here instead, in the file of its name. */
+const CLIENT = /@aws-sdk\Wclient-(dynamodb|ssm)\Wdist-es\W/;
+const REPLACED =
+  /^(?:\.\/runtime(?:Config|Extensions)|@smithy\/core(?:\/(?:config|endpoints))?|@aws-sdk\/(?:core\/(?:account-id-endpoint|client|httpAuthSchemes)|middleware-endpoint-discovery))$/;
+
+/** The one place that imports something else, which stays, under one of these names. */
+const PAGINATION = /\Wpagination\W/;
 
 const inThisFolder = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
@@ -11,9 +15,10 @@ const inThisFolder = (file: string) => fileURLToPath(new URL(file, import.meta.u
 const awsSdk: Plugin = {
   name: 'aws-sdk',
   setup: (build) => {
-    build.onResolve({ filter: OF_A_CLIENT }, ({ importer }) => {
-      const [, client] = /@aws-sdk\Wclient-(dynamodb|ssm)\Wdist-es\W/.exec(importer) ?? [];
-      return client === undefined ? undefined : { path: inThisFolder(`${client}.ts`) };
+    build.onResolve({ filter: REPLACED }, ({ importer }) => {
+      const [, client] = CLIENT.exec(importer) ?? [];
+      if (client === undefined || PAGINATION.test(importer)) return undefined;
+      return { path: inThisFolder(`${client}.ts`) };
     });
     build.onResolve({ filter: /^@smithy\/core\/serde$/ }, ({ importer }) =>
       /@smithy\Wcore\W.*\Wretry\W/.test(importer)
