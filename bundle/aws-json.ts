@@ -67,11 +67,14 @@ export function runtimeConfig<Config extends { readonly requestHandler: HandlerO
   { requestHandler, ...config }: Config,
 ) {
   const { AWS_REGION = '' } = process.env;
-  const endpoint = { url: endpointOf(service, AWS_REGION) };
+  let endpoint: Endpoint | undefined;
   return {
     ...config,
     region: async () => AWS_REGION,
-    endpoint: async (): Promise<Endpoint> => endpoint,
+    endpoint: async (): Promise<Endpoint> => {
+      endpoint ??= { url: endpointOf(service, AWS_REGION) };
+      return endpoint;
+    },
     protocol: new JsonProtocol(service),
     requestHandler: new HttpHandler(requestHandler),
     bodyLengthChecker: (body: string) => Buffer.byteLength(body),
