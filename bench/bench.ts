@@ -54,10 +54,14 @@ function faultOfOptions(): string | undefined {
   return isPartial ? '--write writes all figures of one run: leave --only away.' : undefined;
 }
 
-async function installPeers(): Promise<void> {
-  if (existsSync(join(PEERS, 'node_modules'))) return;
-  const [code] = await once(spawn('npm', ['ci'], { cwd: PEERS, stdio: 'inherit' }), 'exit');
-  if (code !== 0) throw new Error(`npm ci in ${PEERS} ended with exit code ${code}.`);
+/** Installs what is compared with, unless it is there, and checks its types, which nobody else does. */
+async function preparePeers(): Promise<void> {
+  const run = async (command: string, ...args: string[]) => {
+    const [code] = await once(spawn(command, args, { cwd: PEERS, stdio: 'inherit' }), 'exit');
+    if (code !== 0) throw new Error(`${command} ${args.join(' ')} in ${PEERS} ended with ${code}.`);
+  };
+  if (!existsSync(join(PEERS, 'node_modules'))) await run('npm', 'ci');
+  await run('npx', 'tsc', '-p', '.');
 }
 
 const began = performance.now();
@@ -140,7 +144,7 @@ async function write(figures: string, runs: ColdRuns): Promise<void> {
 }
 
 async function bench(): Promise<void> {
-  await installPeers();
+  await preparePeers();
   const folder = mkdtempSync(join(tmpdir(), 'vvchat-robot-bench-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const sections: Section[] = [];

@@ -21,11 +21,14 @@ export interface Bundle {
 
 /** How a handler is bundled. */
 export interface Bundling {
-  /** With what serverless.yml sets to make our bundles smaller: `alias` and `plugins`. */
+  /** With our own plugins. */
   readonly own: boolean;
   /** Expressions, such as `process.env.NAME`, and the JavaScript in their place. */
   readonly define?: Readonly<Record<string, string>>;
 }
+
+/** What of `custom.esbuild` is for serverless-esbuild, and nothing to esbuild. */
+const NOT_OF_ESBUILD = ['outputFileExtension', 'outputWorkFolder', 'concurrency', 'watch'];
 
 /**
  * The settings of `custom.esbuild` in serverless.yml as esbuild takes them: without those of serverless-esbuild,
@@ -35,17 +38,10 @@ export interface Bundling {
  */
 export async function esbuildSettings(): Promise<BuildOptions> {
   const text = await readFile(new URL('serverless.yml', ROOT), 'utf8');
-  const {
-    outputFileExtension: _,
-    outputWorkFolder: __,
-    concurrency: ___,
-    watch: ____,
-    plugins,
-    ...settings
-  } = parse(text, { logLevel: 'silent' }).custom.esbuild;
-  if (plugins === undefined) return settings;
-  const module = await import(new URL(plugins, ROOT).href);
-  return { ...settings, plugins: module.default };
+  const { plugins, ...all } = parse(text, { logLevel: 'silent' }).custom.esbuild;
+  const settings = Object.entries(all).filter(([name]) => !NOT_OF_ESBUILD.includes(name));
+  const { default: ours } = await import(new URL(plugins, ROOT).href);
+  return { ...Object.fromEntries(settings), plugins: ours };
 }
 
 /**
@@ -59,12 +55,11 @@ export async function bundled(
   outfile: string,
   { own, define = {} }: Bundling,
 ): Promise<Bundle> {
-  const { alias, plugins, ...settings } = await esbuildSettings();
+  const { plugins = [], ...settings } = await esbuildSettings();
   const { metafile } = await build({
     ...settings,
-    ...(own && alias && { alias }),
-    ...(own && plugins && { plugins }),
-    define: { ...settings.define, ...define },
+    plugins: own ? plugins : [],
+    define,
     absWorkingDir: fileURLToPath(ROOT),
     entryPoints: [entryPoint],
     outfile,
