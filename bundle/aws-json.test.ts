@@ -19,7 +19,8 @@ import {
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { signatureOf } from '../test/signature.ts';
-import { endpointOf, type HandlerOptions, parseRfc7231DateTime } from './aws-json.ts';
+import { endpointOf, type HandlerOptions } from './aws-json.ts';
+import { parseRfc7231DateTime } from './aws-sdk.ts';
 import * as dynamodb from './dynamodb.ts';
 import * as ssm from './ssm.ts';
 

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, hash, type KeyObject, randomUUID } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto';
 import type { Agent, IncomingMessage } from 'node:http';
 import { defaultProvider } from './credentials.ts';
 
@@ -29,7 +29,7 @@ type ErrorClass = new (options: {
 }) => Error;
 
 /** A request, as it goes through the SDK's middleware. */
-interface HttpRequest {
+export interface HttpRequest {
   readonly method: 'POST';
   readonly protocol: string;
   readonly hostname: string;
@@ -54,7 +54,7 @@ export interface HandlerOptions {
   readonly httpsAgent?: { readonly maxSockets: number };
 }
 
-interface Endpoint {
+export interface Endpoint {
   readonly url: URL;
 }
 
@@ -170,7 +170,7 @@ const hmac = (key: string | Buffer | KeyObject, text: string) =>
   createHmac('sha256', key).update(text).digest();
 
 /** Source: "Create a signed AWS API request" in AWS's IAM guide (Signature Version 4). */
-class Signer {
+export class Signer {
   readonly #credentials = defaultProvider();
   readonly #service: string;
   readonly #region: string;
@@ -287,81 +287,3 @@ class HttpHandler {
 /** By these names the SDK tells an end that it may try again after from one that it may not. */
 const ended = (name: 'AbortError' | 'TimeoutError', message: string) =>
   Object.assign(new Error(message), { name });
-
-// ---- what the client's constructor and its commands call
-
-/*
- * Functions, not constants: the SDK and what brings this file import each other, and the SDK may come first.
- */
-
-function asItIs<T>(config: T): T {
-  return config;
-}
-
-export {
-  asItIs as resolveAccountIdEndpointModeConfig,
-  asItIs as resolveAwsSdkSigV4Config,
-  asItIs as resolveEndpointConfig,
-  asItIs as resolveEndpointDiscoveryConfig,
-  asItIs as resolveHostHeaderConfig,
-  asItIs as resolveRegionConfig,
-  asItIs as resolveRuntimeExtensions,
-  asItIs as resolveUserAgentConfig,
-};
-
-/** What is used of the SDK's `Pluggable`. */
-interface Plugin {
-  readonly applyToStack: (stack: Stack) => void;
-}
-interface Stack {
-  readonly addRelativeTo: (middleware: Middleware, where: object) => void;
-}
-type Middleware = (next: Handler, context: { endpointV2?: Endpoint }) => Handler;
-type Handler = (args: { readonly request: HttpRequest }) => Promise<unknown>;
-
-function nothing(): Plugin {
-  return { applyToStack: () => {} };
-}
-
-export {
-  nothing as getHostHeaderPlugin,
-  nothing as getHttpAuthSchemeEndpointRuleSetPlugin,
-  nothing as getLoggerPlugin,
-  nothing as getRecursionDetectionPlugin,
-  nothing as getUserAgentPlugin,
-};
-
-/** Every command goes to the one endpoint. */
-export function getEndpointPlugin({ endpoint }: { endpoint: () => Promise<Endpoint> }): Plugin {
-  return {
-    applyToStack: (stack) =>
-      stack.addRelativeTo(
-        (next, context) => async (args) => {
-          context.endpointV2 = await endpoint();
-          return next(args);
-        },
-        { name: 'endpointV2Middleware', relation: 'before', toMiddleware: 'serializerMiddleware' },
-      ),
-  };
-}
-
-/** Each try is signed anew, in the one way that there is. */
-export function getHttpSigningPlugin({ signer }: { signer: Signer }): Plugin {
-  return {
-    applyToStack: (stack) =>
-      stack.addRelativeTo(
-        (next) => async (args) => next({ ...args, request: await signer.sign(args.request) }),
-        { name: 'httpSigningMiddleware', relation: 'after', toMiddleware: 'retryMiddleware' },
-      ),
-  };
-}
-
-export class DefaultIdentityProviderConfig {}
-
-// ---- what the SDK's retries take from its room of many small things
-
-export { randomUUID as v4 };
-
-export function parseRfc7231DateTime(text: string): Date {
-  return new Date(text);
-}

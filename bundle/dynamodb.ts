@@ -5,7 +5,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { type HandlerOptions, runtimeConfig } from './aws-json.ts';
 
-export * from './aws-json.ts';
+export * from './aws-sdk.ts';
 
 /** Replaces the function of this name in the SDK's client of DynamoDB. */
 export function getRuntimeConfig(

@@ -22,7 +22,7 @@ const awsSdk: Plugin = {
     });
     build.onResolve({ filter: /^@smithy\/core\/serde$/ }, ({ importer }) =>
       /@smithy\Wcore\W.*\Wretry\W/.test(importer)
-        ? { path: inThisFolder('aws-json.ts') }
+        ? { path: inThisFolder('aws-sdk.ts') }
         : undefined,
     );
     // A command brings the shapes of all commands. What is needed of them is its own name.

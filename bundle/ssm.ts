@@ -1,7 +1,7 @@
 import { ParameterNotFound, type SSMClientConfig, SSMServiceException } from '@aws-sdk/client-ssm';
 import { type HandlerOptions, runtimeConfig } from './aws-json.ts';
 
-export * from './aws-json.ts';
+export * from './aws-sdk.ts';
 
 /** Replaces the function of this name in the SDK's client of SSM. */
 export function getRuntimeConfig(
