@@ -1,10 +1,15 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createRequire } from 'node:module';
+import { type AddressInfo, createServer as createSocketServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   ConditionalCheckFailedException,
   DynamoDBClient,
   type DynamoDBClientConfig,
+  type DynamoDBServiceException,
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
@@ -16,8 +21,10 @@ import {
   SSMClient,
   type SSMClientConfig,
 } from '@aws-sdk/client-ssm';
+import { build } from 'esbuild';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { esbuildSettings } from '../bench/bundling.ts';
 import { signatureOf } from '../test/signature.ts';
 import { endpointOf, type HandlerOptions } from './aws-json.ts';
 import { parseRfc7231DateTime } from './aws-sdk.ts';
@@ -34,13 +41,19 @@ interface Received {
 let received: Received[] = [];
 let answer: (response: ServerResponse) => void;
 let connections = 0;
+/** That are open. */
+const sockets = new Set<Socket>();
 
 const server = createServer(async (request, response) => {
   const body = Buffer.concat(await request.toArray()).toString();
   const connection = Number(Object.assign(request.socket).serial);
   received.push({ headers: request.headers, body, connection });
   answer(response);
-}).on('connection', (socket) => Object.assign(socket, { serial: ++connections }));
+}).on('connection', (socket) => {
+  Object.assign(socket, { serial: ++connections });
+  sockets.add(socket);
+  socket.on('close', () => sockets.delete(socket));
+});
 
 beforeAll(async () => {
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -59,6 +72,7 @@ const REGION = 'eu-central-1';
 const CREDENTIALS = { accessKeyId: 'key', secretAccessKey: 'secret', sessionToken: 'token' };
 
 beforeEach(() => {
+  server.closeAllConnections();
   received = [];
   answer = saying(200, '{}');
   vi.stubEnv('AWS_REGION', REGION);
@@ -80,13 +94,34 @@ const saying =
   };
 
 /** The SDK's client on the parts of the bundle. */
-const bundled = (options: Partial<HandlerOptions> = {}) =>
+const onParts = (options: Partial<HandlerOptions> = {}) =>
   new DynamoDBClient(
     dynamodb.getRuntimeConfig({
       maxAttempts: 3,
       requestHandler: { ...OPTIONS, ...options },
     }) as unknown as DynamoDBClientConfig,
   );
+
+/** The same in a bundle, where nothing is left of the SDK's own parts. */
+const inBundle = (options: Partial<HandlerOptions> = {}) =>
+  new bundle.DynamoDBClient({ maxAttempts: 3, requestHandler: { ...OPTIONS, ...options } });
+
+let bundle: typeof import('@aws-sdk/client-dynamodb');
+
+beforeAll(async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-bundle-'));
+  const outfile = join(folder, 'client.cjs');
+  await build({
+    ...(await esbuildSettings()),
+    stdin: {
+      contents: "export * from '@aws-sdk/client-dynamodb';",
+      resolveDir: import.meta.dirname,
+    },
+    outfile,
+  });
+  bundle = createRequire(import.meta.url)(outfile);
+  await rm(folder, { recursive: true });
+}, 30_000);
 
 /** The SDK's client as it is. */
 const whole = () =>
@@ -130,7 +165,7 @@ describe('a request', () => {
   );
 
   test('says what the SDK says, and is signed as it signs', async () => {
-    const ours = bundled();
+    const ours = onParts();
     const theirs = whole();
     await fc.assert(
       fc.asyncProperty(command, async (it) => {
@@ -151,7 +186,7 @@ describe('a request', () => {
 
   test('is signed by the day of its moment', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-03-14T23:59:59Z') });
-    const ours = bundled();
+    const ours = onParts();
     const theirs = whole();
     await ours.send(get());
     vi.setSystemTime(new Date('2026-03-15T00:00:01Z'));
@@ -188,12 +223,12 @@ describe('a request', () => {
     [undefined, undefined],
   ])('goes on with the trace %s', async (trace, expected) => {
     vi.stubEnv('_X_AMZN_TRACE_ID', trace);
-    await bundled().send(get());
+    await onParts().send(get());
     expect(received[0]?.headers['x-amzn-trace-id']).toBe(expected);
   });
 
   test('takes the connection of the one before', async () => {
-    const ours = bundled();
+    const ours = onParts();
     for (let i = 0; i < 3; i++) await ours.send(get());
     expect(new Set(received.map(({ connection }) => connection)).size).toBe(1);
   });
@@ -233,14 +268,41 @@ describe('a request', () => {
   });
 });
 
-describe('an answer', () => {
+/** What is tried on both. */
+type Kind = 'on the parts' | 'in a bundle';
+
+const tools = (kind: Kind) => {
+  const isBundled = kind === 'in a bundle';
+  const sdk = () => (isBundled ? bundle : { GetItemCommand, ConditionalCheckFailedException });
+  return {
+    newClient: isBundled ? inBundle : onParts,
+    get: () => new (sdk().GetItemCommand)({ TableName: 'a-table', Key: KEY }),
+    isConditionFailed: (error: unknown) => error instanceof sdk().ConditionalCheckFailedException,
+  };
+};
+
+describe.each<Kind>(['on the parts', 'in a bundle'])('an answer to a client %s', (kind) => {
+  const { newClient, get: getOurs, isConditionFailed } = tools(kind);
+
   test('is what the SDK makes of it', async () => {
     const body = JSON.stringify({ Item: { text: { S: '您好 🤖' }, set: { NS: ['1', '2'] } } });
     for (const text of [body, '{}', '']) {
       answer = saying(200, text);
-      const [expected, actual] = await Promise.all([whole().send(get()), bundled().send(get())]);
+      const [expected, actual] = await Promise.all([
+        whole().send(get()),
+        newClient().send(getOurs()),
+      ]);
       expect(actual).toEqual(expected);
     }
+  });
+
+  test('is put together of its bytes', async () => {
+    const bytes = Buffer.from('{"Item":{"text":{"S":"您好"}}}');
+    answer = (response) =>
+      void response.write(bytes.subarray(0, 24), () =>
+        setImmediate(() => response.end(bytes.subarray(24))),
+      );
+    expect((await newClient().send(getOurs())).Item).toEqual({ text: { S: '您好' } });
   });
 
   const error = (type: string, message = 'no') =>
@@ -248,43 +310,60 @@ describe('an answer', () => {
 
   test.each([
     [400, error('ConditionalCheckFailedException')],
+    [400, error('ConditionalCheckFailedException:http://internal.example/')],
     [400, error('ValidationException')],
-    [400, error('ResourceNotFoundException')],
     [400, '{"__type":"com.amazon.coral.service#UnrecognizedClientException","Message":"no"}'],
     [400, error('ProvisionedThroughputExceededException')],
     [400, error('ThrottlingException')],
-    [400, error('RequestLimitExceeded')],
+    [400, '{"code":"ThrottlingException","message":"no"}'],
     [500, error('InternalServerError')],
     [503, '<html>unavailable</html>'],
     [502, ''],
+    [500, 'null'],
     [413, '<html>too large</html>'],
+    [301, ''],
     [200, '{"Item":'],
   ])('of %i %s is the error that the SDK throws, after as many tries', async (status, body) => {
-    const outcome = async (client: DynamoDBClient) => {
-      received = [];
-      answer = saying(status, body);
-      const thrown = await client.send(get()).catch((it) => it);
-      expect(thrown).toBeInstanceOf(Error);
+    const outcome = async (thrown: unknown, isFailed: (error: unknown) => boolean) => {
+      if (!(thrown instanceof Error)) throw new Error('nothing was thrown');
+      const { $metadata, $fault } = thrown as DynamoDBServiceException;
       return {
-        isConditionFailed: thrown instanceof ConditionalCheckFailedException,
-        status: thrown.$metadata.httpStatusCode,
-        attempts: thrown.$metadata.attempts,
-        requests: received.length,
+        isConditionFailed: isFailed(thrown),
+        status: $metadata.httpStatusCode,
+        attempts: $metadata.attempts,
+        requests: received.splice(0).length,
         ...(body.startsWith('{"__type"') && {
           name: thrown.name,
-          fault: thrown.$fault,
+          fault: $fault,
           message: thrown.message,
-          id: thrown.$metadata.requestId,
+          id: $metadata.requestId,
         }),
       };
     };
-    expect(await outcome(bundled())).toEqual(await outcome(whole()));
+    answer = saying(status, body);
+    const ours = await newClient()
+      .send(getOurs())
+      .catch((it) => it);
+    const actual = await outcome(ours, isConditionFailed);
+    const theirs = await whole()
+      .send(get())
+      .catch((it) => it);
+    const { isConditionFailed: isExpected } = tools('on the parts');
+    expect(actual).toEqual(await outcome(theirs, isExpected));
   });
 
-  test('that a gateway says to wait for is waited for', async () => {
-    const dated = new Date(Date.now() + 1_000).toUTCString();
-    expect(parseRfc7231DateTime(dated).toUTCString()).toBe(dated);
+  test('that names its error in a header alone is that error', async () => {
+    answer = saying(400, '', { 'x-amzn-errortype': 'ConditionalCheckFailedException:' });
+    const thrown = await newClient()
+      .send(getOurs())
+      .catch((it) => it);
+    expect(isConditionFailed(thrown)).toBe(true);
   });
+});
+
+test('a date for which a gateway asks to wait is that date', () => {
+  const dated = new Date(Date.now() + 1_000).toUTCString();
+  expect(parseRfc7231DateTime(dated).toUTCString()).toBe(dated);
 });
 
 test.each([
@@ -317,28 +396,32 @@ test.each([
   },
 );
 
-describe('a request ends', () => {
+describe.each<Kind>(['on the parts', 'in a bundle'])('a request of a client %s', (kind) => {
+  const { newClient, get } = tools(kind);
   const fails = (options?: Partial<HandlerOptions>) =>
-    bundled(options)
+    newClient(options)
       .send(get())
       .catch((it) => it);
+  /** With it nothing ends in time that ends by the time-out. */
+  const PATIENT = { requestTimeout: 60_000 };
 
-  test('after the time for it, three times', async () => {
+  test('ends after the time for it, three times', async () => {
     answer = () => {};
     const { name, message } = await fails({ requestTimeout: 50 });
     expect({ name, message }).toEqual({ name: 'TimeoutError', message: 'no answer for 50 ms' });
     expect(received).toHaveLength(3);
+    await vi.waitFor(() => expect(sockets.size).toBe(0));
   });
 
-  test('after the time for it, though some of the answer has come', async () => {
+  test('ends after the time for it, though some of the answer has come', async () => {
     answer = (response) => void response.writeHead(200).write('{');
     expect(await fails({ requestTimeout: 50 })).toMatchObject({ name: 'TimeoutError' });
     expect(received).toHaveLength(3);
   });
 
-  test('when it gets no connection in time', async () => {
+  test('ends when it gets no connection in time', async () => {
     answer = () => {};
-    const client = bundled({ connectionTimeout: 50, httpsAgent: { maxSockets: 1 } });
+    const client = newClient({ ...PATIENT, connectionTimeout: 50, httpsAgent: { maxSockets: 1 } });
     const abort = new AbortController();
     const first = client.send(get(), { abortSignal: abort.signal }).catch((it) => it);
     await vi.waitFor(() => expect(received).toHaveLength(1));
@@ -349,33 +432,80 @@ describe('a request ends', () => {
     await first;
   });
 
-  test('with its connection, and is sent again', async () => {
+  test('is sent again when its connection breaks', async () => {
     answer = (response) => {
       answer = saying(200, '{"Item":{"id":{"S":"an id"}}}');
       response.socket?.resetAndDestroy();
     };
-    expect((await bundled().send(get())).Item).toEqual(KEY);
+    expect((await newClient(PATIENT).send(get())).Item).toEqual(KEY);
     expect(received).toHaveLength(2);
   });
 
-  test('in the middle of its answer, and is sent again', async () => {
+  test('is sent again when its answer breaks off', async () => {
     answer = (response) => {
       answer = saying(200, '{}');
       response.writeHead(200, { 'content-length': 100 }).write('{', () => response.destroy());
     };
-    expect((await bundled().send(get())).$metadata.attempts).toBe(2);
+    expect((await newClient(PATIENT).send(get())).$metadata.attempts).toBe(2);
+  });
+
+  test('is signed anew each time', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    answer = (response) => {
+      answer = saying(200, '{}');
+      vi.setSystemTime(Date.now() + 5_000);
+      saying(500, '')(response);
+    };
+    await newClient().send(get());
+    const [first, second] = received as [Received, Received];
+    expect(second.headers['x-amz-date']).not.toBe(first.headers['x-amz-date']);
+    expect(second.headers.authorization).toBe(await signatureOf(whole(), second));
   });
 
   test.each(['before it begins', 'on its way'])(
-    'by its signal %s, and is not sent again',
+    'ends by its signal %s, and is not sent again',
     async (when) => {
       const controller = new AbortController();
       const abort = () => controller.abort(new DOMException('late', 'TimeoutError'));
       answer = abort;
       if (when === 'before it begins') abort();
-      const sent = bundled().send(get(), { abortSignal: controller.signal });
+      const sent = newClient(PATIENT).send(get(), { abortSignal: controller.signal });
       await expect(sent).rejects.toMatchObject({ name: 'AbortError' });
       expect(received).toHaveLength(when === 'before it begins' ? 0 : 1);
+      await vi.waitFor(() => expect(sockets.size).toBe(0));
     },
   );
+
+  test('leaves nothing behind at its signal', async () => {
+    const { signal } = new AbortController();
+    const client = newClient(PATIENT);
+    for (let i = 0; i < 3; i++) await client.send(get(), { abortSignal: signal });
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  test('to an https endpoint begins with a TLS handshake', async () => {
+    const first = Promise.withResolvers<number | undefined>();
+    await using secure = createSocketServer((socket) =>
+      socket.once('data', (bytes) => {
+        first.resolve(bytes[0]);
+        socket.destroy();
+      }),
+    );
+    await once(secure.listen(0, '127.0.0.1'), 'listening');
+    const { port } = secure.address() as AddressInfo;
+    vi.stubEnv('AWS_ENDPOINT_URL_DYNAMODB', `https://127.0.0.1:${port}`);
+    await fails();
+    const HANDSHAKE = 22;
+    expect(await first.promise).toBe(HANDSHAKE);
+  });
+
+  test('to an address of IPv6 goes there', async () => {
+    vi.stubEnv('AWS_ENDPOINT_URL_DYNAMODB', 'http://[::1]:1');
+    expect(await fails()).toMatchObject({ name: 'ECONNREFUSED', address: '::1' });
+  });
+
+  test('to no address at all is what fails, not the client', async () => {
+    vi.stubEnv('AWS_ENDPOINT_URL_DYNAMODB', 'no address');
+    expect(await fails()).toMatchObject({ code: 'ERR_INVALID_URL' });
+  });
 });

@@ -137,27 +137,30 @@ class JsonProtocol {
   async deserializeResponse(
     _operation: unknown,
     _context: unknown,
-    { statusCode, headers, body }: HttpResponse,
+    response: HttpResponse,
   ): Promise<object> {
+    const { statusCode, headers, body } = response;
     const $metadata = { httpStatusCode: statusCode, requestId: headers['x-amzn-requestid'] };
-    if (statusCode >= 300) throw this.#errorOf(statusCode, body, $metadata);
+    if (statusCode >= 300) throw this.#errorOf(response, $metadata);
     return { ...JSON.parse(body || '{}'), $metadata };
   }
 
   /** By its name and status the SDK decides whether a request is repeated. */
-  #errorOf(status: number, body: string, $metadata: object): Error {
-    const { __type = '', message, Message = message } = fieldsOf(body);
-    const name = __type.slice(__type.indexOf('#') + 1) || 'UnknownError';
-    const $fault = status < 500 ? 'client' : 'server';
+  #errorOf({ statusCode, headers, body }: HttpResponse, $metadata: object): Error {
+    const { __type, code, message, Message } = fieldsOf(body);
+    const said = `${__type ?? code ?? headers['x-amzn-errortype'] ?? ''}`;
+    const name = said.replace(/^.*#|:.*$/g, '') || 'UnknownError';
+    const $fault = statusCode < 500 ? 'client' : 'server';
     const ErrorClass = this.#service.errorOf(name);
-    return new ErrorClass({ name, message: Message ?? 'UnknownError', $fault, $metadata });
+    const text = `${message ?? Message ?? 'UnknownError'}`;
+    return new ErrorClass({ name, message: text, $fault, $metadata });
   }
 }
 
 /** Nothing, where a gateway has answered with something else than JSON. */
-function fieldsOf(body: string): Readonly<Partial<Record<string, string>>> {
+function fieldsOf(body: string): Readonly<Record<string, unknown>> {
   try {
-    return JSON.parse(body);
+    return JSON.parse(body) ?? {};
   } catch {
     return {};
   }
@@ -245,7 +248,8 @@ class HttpHandler {
     const agent = this.#agent;
     return new Promise((resolve, reject) => {
       if (abortSignal?.aborted) return reject(ended('AbortError', 'aborted'));
-      const request = http.request({ agent, hostname, port, method, path, headers });
+      const host = hostname.replace(/^\[|\]$/g, '');
+      const request = http.request({ agent, host, port, method, path, headers });
       const settle = () => {
         clearTimeout(connecting);
         clearTimeout(answering);
@@ -268,12 +272,15 @@ class HttpHandler {
         if (socket.connecting) socket.once('connect', connected);
         else connected();
       });
-      request.on('error', fail);
+      // By its name it is told of; by its code the SDK knows whether to try again.
+      const broken = (error: NodeJS.ErrnoException) =>
+        fail(Object.assign(error, { name: error.code ?? error.name }));
+      request.on('error', broken);
       request.on('response', (incoming) => {
         const { statusCode = 0, headers } = incoming;
         const chunks: Buffer[] = [];
         incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.on('error', fail);
+        incoming.on('error', broken);
         incoming.on('end', () => {
           settle();
           resolve({ response: { statusCode, headers, body: `${Buffer.concat(chunks)}` } });

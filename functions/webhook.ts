@@ -90,12 +90,6 @@ function parse(bytes: Buffer | undefined): unknown {
   }
 }
 
-/**
- * Whether there is a connection to DynamoDB. The first event of a container does one thing after the other: a
- * second connection, and its TLS, would cost a container that starts more than it saves.
- */
-let isConnected = false;
-
 /** What is kept of the function's time for the answer, in milliseconds. */
 const SPARE_MS = 1_000;
 
@@ -114,11 +108,8 @@ async function accept(
     options: { abortSignal },
   });
   const isRouted = ROUTED_EVENTS.has(event.event);
-  const recording = recordMembership(table(MEMBERSHIPS_TABLE), event);
-  if (!isConnected) await recording;
-  isConnected = true;
   const [recorded, newest] = await Promise.allSettled([
-    recording,
+    recordMembership(table(MEMBERSHIPS_TABLE), event),
     isRouted ? inbox.newestOf(table(INBOX_TABLE), event) : undefined,
   ]);
   if (recorded.status === 'rejected') throw recorded.reason;

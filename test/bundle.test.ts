@@ -67,7 +67,7 @@ test('the webhook has nothing of the robot, of the VVChat client and of SSM', ()
   );
 });
 
-test('a packaged function signs as the SDK does, and begins with one connection', async () => {
+test('a packaged function signs as the SDK does, and keeps its connections', async () => {
   const received: Received[] = [];
   let connections = 0;
   await using server = createServer(async (request, response) => {
@@ -97,20 +97,17 @@ test('a packaged function signs as the SDK does, and begins with one connection'
     return received.splice(0);
   };
   const operations = (requests: readonly Received[]) =>
-    requests.map(({ headers }) => `${headers['x-amz-target']}`.replace(/.*\./, ''));
+    requests.map(({ headers }) => `${headers['x-amz-target']}`.replace(/.*\./, '')).sort();
 
-  const first = await post(saying('the first'));
-  expect(operations(first)).toEqual(['UpdateItem', 'Query', 'PutItem']);
-  expect(connections).toBe(1);
+  const at = ['PutItem', 'Query', 'UpdateItem'];
   const client = new DynamoDBClient({ region: 'us-east-1', credentials });
-  for (const it of first) expect(it.headers.authorization).toBe(await signatureOf(client, it));
-
-  expect(operations(await post(saying('the second'))).sort()).toEqual([
-    'PutItem',
-    'Query',
-    'UpdateItem',
-  ]);
-  expect(connections).toBe(2);
+  for (const text of ['the first', 'the second']) {
+    const requests = await post(saying(text));
+    expect(operations(requests)).toEqual(at);
+    for (const it of requests) {
+      expect(it.headers.authorization).toBe(await signatureOf(client, it));
+    }
+  }
   expect(operations(await post(documented.open))).toEqual(['UpdateItem']);
   expect(connections).toBe(2);
 });
