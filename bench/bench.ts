@@ -29,7 +29,7 @@ type Part = (typeof PARTS)[number];
 
 const { values } = parseArgs({
   options: {
-    cold: { type: 'string', default: '60' },
+    cold: { type: 'string', default: '100' },
     warm: { type: 'string', default: '20' },
     events: { type: 'string', default: '500' },
     only: { type: 'string', default: PARTS.join(',') },

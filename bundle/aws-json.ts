@@ -195,19 +195,20 @@ export class Signer {
       'x-amz-date': time,
       ...(sessionToken && { 'x-amz-security-token': sessionToken }),
     };
-    const names = Object.keys(headers).filter(isSigned).sort();
+    const names = sessionToken ? SIGNED_WITH_TOKEN : SIGNED;
+    const signed = names.join(';');
     const canonical = [
       request.method,
       request.path,
       '',
       ...names.map((name) => `${name}:${headers[name]}`),
       '',
-      names.join(';'),
+      signed,
       sha256(request.body),
     ].join('\n');
     const toSign = ['AWS4-HMAC-SHA256', time, scope, sha256(canonical)].join('\n');
     const signature = hmac(this.#keyOf(secretAccessKey, day), toSign).toString('hex');
-    headers.authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}`;
+    headers.authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${signed}, Signature=${signature}`;
     return { ...request, headers };
   }
 
@@ -222,8 +223,9 @@ export class Signer {
   }
 }
 
-const isSigned = (name: string) =>
-  name === 'host' || name === 'content-type' || name.startsWith('x-amz-');
+/** What a signature covers, in the order of the alphabet. */
+const SIGNED = ['content-type', 'host', 'x-amz-date', 'x-amz-target'];
+const SIGNED_WITH_TOKEN = SIGNED.toSpliced(3, 0, 'x-amz-security-token');
 
 // ---- the request
 
