@@ -25,6 +25,7 @@ import { type FunctionName, type Package, packaged } from '../test/package.ts';
 import { answering } from '../test/proxy.ts';
 import { robot } from '../test/robot.ts';
 import { APPS, type FakeVVChat, startVVChat } from '../test/vvchat.ts';
+import { quantile } from './statistics.ts';
 
 /*
  * `npm run growth`: what an event costs when there is much already, and how long a backlog takes. DynamoDB is
@@ -86,7 +87,7 @@ async function costOf(spent: Spent, work: (i: number) => Promise<unknown>): Prom
   return {
     read: (spent.read - before.read) / EVENTS,
     write: (spent.write - before.write) / EVENTS,
-    ms: times[times.length >> 1] ?? 0,
+    ms: quantile(times, 0.5),
   };
 }
 

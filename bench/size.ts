@@ -26,7 +26,7 @@ export async function reportSize(bundles: Bundles, folder: string): Promise<Sect
   ];
   const { webhook } = bundles;
   const rows = [
-    row('vvchat-robot, webhook', webhook),
+    row(TARGETS.webhook.label, webhook),
     row('vvchat-robot, reply', await own('reply')),
     row('vvchat-robot, retry', await own('retry')),
     ...PEERS.map((name) => row(TARGETS[name].label, bundles[name])),

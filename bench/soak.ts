@@ -21,6 +21,7 @@ import {
   startVVChatProxy,
   throttling,
 } from '../test/proxy.ts';
+import { quantile } from './statistics.ts';
 
 /*
  * `npm run soak`: events without end, but for the end that it sets itself, over HTTP to the stack of `npm start`,
@@ -228,7 +229,7 @@ function boundsOf(item: Item): { least: number; most: number } {
 const isSettled = (status: Item['status']) => status === 'replied' || status === 'ignored';
 
 const percentile = (sorted: readonly number[], share: number) =>
-  `${Math.round(sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0)} ms`;
+  `${sorted.length === 0 ? 0 : Math.round(quantile(sorted, share))} ms`;
 
 async function soak(): Promise<boolean> {
   const ports = await freePorts();

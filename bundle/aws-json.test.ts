@@ -1,6 +1,6 @@
 import { getEventListeners, once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import { type AddressInfo, createServer as createSocketServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,32 +25,27 @@ import { build } from 'esbuild';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { esbuildSettings } from '../bench/bundling.ts';
-import { signatureOf } from '../test/signature.ts';
+import { type Received as Request, signatureOf } from '../test/signature.ts';
 import { endpointOf, type HandlerOptions } from './aws-json.ts';
 import { parseRfc7231DateTime } from './aws-sdk.ts';
 import * as dynamodb from './dynamodb.ts';
 import * as ssm from './ssm.ts';
 
-interface Received {
-  readonly headers: IncomingMessage['headers'];
-  readonly body: string;
-  readonly connection: number;
+interface Received extends Request {
+  readonly socket: Socket;
 }
 
 /** What the server gets, and what it does with it. */
 let received: Received[] = [];
 let answer: (response: ServerResponse) => void;
-let connections = 0;
 /** That are open. */
 const sockets = new Set<Socket>();
 
 const server = createServer(async (request, response) => {
   const body = Buffer.concat(await request.toArray()).toString();
-  const connection = Number(Object.assign(request.socket).serial);
-  received.push({ headers: request.headers, body, connection });
+  received.push({ headers: request.headers, body, socket: request.socket });
   answer(response);
 }).on('connection', (socket) => {
-  Object.assign(socket, { serial: ++connections });
   sockets.add(socket);
   socket.on('close', () => sockets.delete(socket));
 });
@@ -230,7 +225,7 @@ describe('a request', () => {
   test('takes the connection of the one before', async () => {
     const ours = onParts();
     for (let i = 0; i < 3; i++) await ours.send(get());
-    expect(new Set(received.map(({ connection }) => connection)).size).toBe(1);
+    expect(new Set(received.map(({ socket }) => socket)).size).toBe(1);
   });
 
   test('goes where DynamoDB is', async () => {

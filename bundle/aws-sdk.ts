@@ -68,6 +68,7 @@ export function getHttpSigningPlugin({ signer }: { signer: Signer }): Plugin {
   };
 }
 
+/** Is named by the clients, for a step that is not taken. */
 export class DefaultIdentityProviderConfig {}
 
 // ---- what the SDK's retries take from its room of many small things

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { defaultProvider } from './credentials.ts';
+import { credentials } from './credentials.ts';
 
 test.each([
   [{ AWS_SESSION_TOKEN: 'token' }, { sessionToken: 'token' }],
@@ -7,7 +7,7 @@ test.each([
 ])('takes the credentials of the environment: %j', async (env, more) => {
   const whole = { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret', ...env };
   for (const [name, value] of Object.entries(whole)) vi.stubEnv(name, value);
-  expect(await defaultProvider()()).toEqual({
+  expect(await credentials()).toEqual({
     accessKeyId: 'key',
     secretAccessKey: 'secret',
     ...more,
@@ -16,7 +16,7 @@ test.each([
 
 test('says what is missing, and as the SDK does', async () => {
   vi.stubEnv('AWS_ACCESS_KEY_ID', undefined);
-  await expect(defaultProvider()()).rejects.toMatchObject({
+  await expect(credentials()).rejects.toMatchObject({
     name: 'CredentialsProviderError',
     message: 'AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not in the environment.',
   });

@@ -1,9 +1,10 @@
 /**
- * In place of the SDK's chain of providers (serverless.yml sets it so): Lambda always has the credentials of the
- * function's role in the environment, and `invoke local` puts there what it finds. The rest of the chain, with
- * profiles, single sign-on and metadata, would be more than a third of the bundle.
+ * What requests are signed by: Lambda always has the credentials of the function's role in the environment, and
+ * `invoke local` puts there what it finds.
+ *
+ * @throws {CredentialsError}
  */
-export const defaultProvider = () => async () => {
+export async function credentials() {
   const {
     AWS_ACCESS_KEY_ID: accessKeyId,
     AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -11,7 +12,7 @@ export const defaultProvider = () => async () => {
   } = process.env;
   if (!accessKeyId || !secretAccessKey) throw new CredentialsError();
   return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) };
-};
+}
 
 /** By this name the SDK's own providers tell that there are none. */
 class CredentialsError extends Error {
