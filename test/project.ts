@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -41,13 +41,16 @@ export interface Run {
 
 export async function copyProject(): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-'));
+  const home = join(folder, 'home');
   const ports = await freePorts();
   await Promise.all(SOURCE.map((it) => cp(join(ROOT, it), join(folder, it), { recursive: true })));
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  await mkdir(home);
   const runs: Run[] = [];
   const env = {
     PATH: `${join(ROOT, 'node_modules/.bin')}:${process.env.PATH}`,
-    HOME: folder,
+    // Not the project's folder: there osls keeps a cache in .serverless, which each packaging deletes.
+    HOME: home,
     NO_COLOR: '1',
     ESBUILD_WORK_FOLDER: '.esbuild',
     ...Object.fromEntries(
