@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config';
  */
 export default defineConfig({
   test: {
-    include: ['{functions,lib}/**/*.test.ts', 'test/**/*.{test,all}.ts'],
+    include: ['{functions,lib}/**/*.test.ts', '**/*.slow.test.ts'],
     globalSetup: ['test/dynamodb-local.ts', 'test/package.ts'],
     env: { PROPERTY_RUNS: '100000' },
     maxWorkers: 2,

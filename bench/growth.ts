@@ -8,18 +8,18 @@ import {
   type DynamoDBClient,
   GetItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import { type Delivery, deliverNew } from '../lib/deliver.ts';
-import { deliverDue } from '../lib/due.ts';
-import { type Table, toAttributes } from '../lib/dynamodb.ts';
-import type { Event } from '../lib/event.ts';
-import * as inbox from '../lib/inbox.ts';
+import { type Table, toAttributes } from '../lib/aws/table.ts';
+import { type Delivery, deliverNew } from '../lib/delivery/deliver.ts';
+import { deliverDue } from '../lib/delivery/retry.ts';
+import * as inbox from '../lib/inbox/transitions.ts';
 import { recordMembership } from '../lib/membership.ts';
-import { createTokens } from '../lib/token.ts';
-import { createRobotApi } from '../lib/vvchat.ts';
+import { createRobotApi } from '../lib/vvchat/api.ts';
+import type { Event } from '../lib/vvchat/event.ts';
+import { createTokens } from '../lib/vvchat/token.ts';
 import { inserted, startFunction } from '../test/deployed.ts';
-import { documented, sample, saying } from '../test/documented.ts';
 import { startDynamoDBLocal } from '../test/dynamodb-local.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { documented, sample, saying } from '../test/fixtures.ts';
 import { type Lambda, SharedClock } from '../test/lambda.ts';
 import { type FunctionName, type Package, packaged } from '../test/package.ts';
 import { answering } from '../test/proxy.ts';
@@ -199,9 +199,9 @@ const KINDS = ['open', 'known', 'at', 'reply'] as const;
 async function accept(of: (name: 'memberships' | 'inbox') => Table, it: Event): Promise<inbox.Key> {
   const [, newest] = await Promise.all([
     recordMembership(of('memberships'), it),
-    inbox.newestOf(of('inbox'), it),
+    inbox.findLatest(of('inbox'), it),
   ]);
-  const { event_id } = await inbox.put(of('inbox'), it, newest, 5);
+  const { event_id } = await inbox.enqueue(of('inbox'), it, newest, 5);
   return { session_open_id: it.data.session.session_open_id, event_id };
 }
 
@@ -286,7 +286,7 @@ async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock)
       const i = next++;
       const it = saying(`backlog ${i}`);
       it.data.session.session_open_id = `group-${i % 1_000}`;
-      await inbox.put(table, it, undefined, 5);
+      await inbox.enqueue(table, it, undefined, 5);
     }
   };
   await Promise.all(Array.from({ length: 16 }, putter));
@@ -341,7 +341,8 @@ async function costOfDue(endpoint: string, vvchat: FakeVVChat, clock: SharedCloc
   const spent = meter(engine.client);
   const delivery = deliveryOn(engine, vvchat, clock.now);
   const COUNT = 1_000;
-  for (let i = 0; i < COUNT; i++) await inbox.put(delivery.inbox, saying(`due ${i}`), undefined, 5);
+  for (let i = 0; i < COUNT; i++)
+    await inbox.enqueue(delivery.inbox, saying(`due ${i}`), undefined, 5);
   clock.advance(121_000);
   const measure = async (what: string) => {
     const before = { ...spent };

@@ -1,7 +1,7 @@
 import { DescribeTableCommand } from '@aws-sdk/client-dynamodb';
 import { startFunction } from '../test/deployed.ts';
-import { sample, saying } from '../test/documented.ts';
 import { startEngine } from '../test/engine.ts';
+import { sample, saying } from '../test/fixtures.ts';
 import { type Lambda, SharedClock } from '../test/lambda.ts';
 import { type FunctionName, mappingIn, packaged } from '../test/package.ts';
 import { readStream } from '../test/shard-reader.ts';

@@ -1,10 +1,10 @@
 import type { ConsumedCapacity } from '@aws-sdk/client-dynamodb';
-import type { Event } from '../lib/event.ts';
-import * as inbox from '../lib/inbox.ts';
+import * as inbox from '../lib/inbox/transitions.ts';
+import type { Event } from '../lib/vvchat/event.ts';
 import { nameOf } from '../local/service.ts';
 import { inserted, startFunction } from '../test/deployed.ts';
-import { documented, sample, saying } from '../test/documented.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { documented, sample, saying } from '../test/fixtures.ts';
 import { type Lambda, SharedClock } from '../test/lambda.ts';
 import { packaged } from '../test/package.ts';
 import { answering, type Fault, startDynamoDBProxy } from '../test/proxy.ts';

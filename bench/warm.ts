@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { sample } from '../test/documented.ts';
+import { sample } from '../test/fixtures.ts';
 import { end, printedBy, startNode, told } from './child.ts';
 import { CONTAINER } from './cold.ts';
 import { environmentFor } from './environment.ts';

@@ -1,9 +1,9 @@
 import type { Context, DynamoDBStreamEvent } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
-import * as inbox from '../lib/inbox.ts';
-import { type Surroundings, startSurroundings } from '../test/delivery.ts';
-import { documented, sample, saying } from '../test/documented.ts';
+import * as inbox from '../lib/inbox/transitions.ts';
 import { Clock } from '../test/engine.ts';
+import { documented, sample, saying } from '../test/fixtures.ts';
+import { type Surroundings, startTestHarness } from '../test/harness.ts';
 import { answering } from '../test/proxy.ts';
 import { APPS } from '../test/vvchat.ts';
 
@@ -15,7 +15,7 @@ class Today extends Clock {
 let around: Surroundings;
 
 beforeAll(async () => {
-  around = await startSurroundings(new Today());
+  around = await startTestHarness(new Today());
 });
 afterAll(() => around[Symbol.asyncDispose]());
 beforeEach(() => {
@@ -75,7 +75,7 @@ test('reply refuses records of another table', async () => {
 test('retry delivers what is due', async () => {
   const { handler } = await import('./retry.ts');
   const first = await around.put(saying('first'));
-  await inbox.postpone(around.inbox, inbox.seen(first), { last_error: 'x', delayMs: 0 }, 30);
+  await inbox.postpone(around.inbox, inbox.unclaimed(first), { last_error: 'x', delayMs: 0 }, 30);
   around.vvchat.carried.length = 0;
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
   expect(said()).toEqual([['xds2323', expect.stringContaining('first')]]);
@@ -91,7 +91,7 @@ test('retry says so when nothing is due', async () => {
 test('retry puts back what failed, when it is asked to', async () => {
   const { handler } = await import('./retry.ts');
   const item = await around.put(saying('redriven'));
-  await inbox.fail(around.inbox, inbox.seen(item), 'VVChat answered 400', 30);
+  await inbox.fail(around.inbox, inbox.unclaimed(item), 'VVChat answered 400', 30);
   expect(await handler(sample('redrive'), within(300_000))).toMatchObject({
     listed: 1,
     rows: [{ event_id: item.event_id, last_error: 'VVChat answered 400' }],

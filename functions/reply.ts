@@ -1,8 +1,8 @@
 import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
-import { createDelivery, deliverNew, type Summary, summaryOf } from '../lib/deliver.ts';
-import type { Key } from '../lib/inbox.ts';
-import { robot } from '../lib/robot.ts';
+import { createDelivery, deliverNew, type Summary, summaryOf } from '../lib/delivery/deliver.ts';
+import type { Key } from '../lib/inbox/transitions.ts';
+import { robot } from '../robot/robot.ts';
 
 const delivery = createDelivery(readDeliveryConfig(process.env), robot);
 

@@ -1,11 +1,11 @@
 import type { Context, ScheduledEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
-import { createDelivery, type Summary } from '../lib/deliver.ts';
-import { deliverDue } from '../lib/due.ts';
-import { PlainError } from '../lib/error.ts';
-import { log, told } from '../lib/log.ts';
-import { InvalidRedriveError, type Redriven, redrive } from '../lib/redrive.ts';
-import { robot } from '../lib/robot.ts';
+import { createDelivery, type Summary } from '../lib/delivery/deliver.ts';
+import { deliverDue } from '../lib/delivery/retry.ts';
+import { SafeError } from '../lib/error.ts';
+import { InvalidRedriveError, type Redriven, redrive } from '../lib/inbox/redrive.ts';
+import { errorFields, log } from '../lib/log.ts';
+import { robot } from '../robot/robot.ts';
 
 const delivery = createDelivery(readDeliveryConfig(process.env), robot);
 
@@ -15,7 +15,7 @@ interface RedriveEvent {
 }
 
 /** DynamoDB failed. Its errors may hold what is in the tables, and Lambda would log them whole. */
-class RetryError extends PlainError {
+class RetryError extends SafeError {
   override readonly name = 'RetryError';
 }
 
@@ -31,7 +31,7 @@ export const handler = async (
     return await deliver(deadline);
   } catch (error) {
     if (error instanceof InvalidRedriveError) throw error;
-    const what = told(error);
+    const what = errorFields(error);
     log.error('retry did not come to its end', what);
     throw new RetryError(`DynamoDB failed (${what.error}): see the log. Call again.`);
   }

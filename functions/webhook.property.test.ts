@@ -3,8 +3,8 @@ import type { Context } from 'aws-lambda';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Request, Response } from '../lib/http.ts';
-import { documented, sample } from '../test/documented.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { documented, sample } from '../test/fixtures.ts';
 import { type HttpProxy, startDynamoDBProxy } from '../test/proxy.ts';
 
 /*

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import type { Context } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { fromAttributes, type Row, toAttributes } from '../lib/dynamodb.ts';
-import type { Event } from '../lib/event.ts';
+import { fromAttributes, type Row, toAttributes } from '../lib/aws/table.ts';
 import type { Request, Response } from '../lib/http.ts';
-import { documented, sample, saying } from '../test/documented.ts';
+import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { documented, sample, saying } from '../test/fixtures.ts';
 import { countedDuring } from '../test/metrics.ts';
 import { failing, hanging, startDynamoDBProxy } from '../test/proxy.ts';
 

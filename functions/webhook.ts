@@ -1,8 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'aws-lambda';
+import { createClient, type Table } from '../lib/aws/table.ts';
 import { readWebhookConfig, type WebhookConfig } from '../lib/config.ts';
-import { createClient, type Table } from '../lib/dynamodb.ts';
-import { type Event, InvalidEventError, readEvent } from '../lib/event.ts';
 import {
   bodyBytes,
   json,
@@ -12,10 +11,11 @@ import {
   type Request,
   type Response,
 } from '../lib/http.ts';
-import * as inbox from '../lib/inbox.ts';
-import { log, told } from '../lib/log.ts';
+import * as inbox from '../lib/inbox/transitions.ts';
+import { errorFields, log } from '../lib/log.ts';
 import { recordMembership } from '../lib/membership.ts';
 import { record } from '../lib/metric.ts';
+import { type Event, InvalidEventError, readEvent } from '../lib/vvchat/event.ts';
 
 const config = configuration();
 const client = createClient();
@@ -47,7 +47,7 @@ export const handler = async (request: Request, context: Context): Promise<Respo
     if (error instanceof InvalidEventError) {
       return refuse(400, error.message, { errors: error.faults });
     }
-    log.error('not recorded', told(error));
+    log.error('not recorded', errorFields(error));
     return refuse(503, 'The event could not be recorded; please send it again.', {
       headers: { 'Retry-After': '1' },
     });
@@ -67,7 +67,7 @@ function configuration(): WebhookConfig | undefined {
   try {
     return readWebhookConfig(process.env);
   } catch (error) {
-    log.error('every event is refused until this is mended', told(error));
+    log.error('every event is refused until this is mended', errorFields(error));
     return undefined;
   }
 }
@@ -110,12 +110,12 @@ async function accept(
   const isRouted = ROUTED_EVENTS.has(event.event);
   const [recorded, newest] = await Promise.allSettled([
     recordMembership(table(MEMBERSHIPS_TABLE), event),
-    isRouted ? inbox.newestOf(table(INBOX_TABLE), event) : undefined,
+    isRouted ? inbox.findLatest(table(INBOX_TABLE), event) : undefined,
   ]);
   if (recorded.status === 'rejected') throw recorded.reason;
   if (newest.status === 'rejected') throw newest.reason;
   if (!isRouted) return { status: 'recorded', event: event.event };
-  const { event_id, duplicate } = await inbox.put(
+  const { event_id, duplicate } = await inbox.enqueue(
     table(INBOX_TABLE),
     event,
     newest.value,

@@ -1,9 +1,9 @@
 import * as v from 'valibot';
-import { PlainError } from './error.ts';
-import { type EventName, isEventName } from './event.ts';
+import { SafeError } from './error.ts';
+import { type EventName, isEventName } from './vvchat/event.ts';
 
 /** Environment variables that are missing or wrong; the message names them and never a value. */
-export class ConfigError extends PlainError {
+export class ConfigError extends SafeError {
   override readonly name = 'ConfigError';
 }
 

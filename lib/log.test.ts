@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { ConfigError } from './config.ts';
-import { log, told } from './log.ts';
+import { errorFields, log } from './log.ts';
 
 test('a line is one object, for Lambda to format', () => {
   for (const level of ['info', 'warn', 'error'] as const) {
@@ -17,7 +17,7 @@ test('of an error is told what it is and where it was, and never its text', () =
     cause: new Error('secret'),
   });
   Object.assign(error, { url: 'secret' });
-  const { at, ...rest } = told(error);
+  const { at, ...rest } = errorFields(error);
   expect(rest).toEqual({ error: 'TypeError' });
   expect(at[0]).toMatch(/log\.test\.ts/);
   expect(at.length).toBeLessThanOrEqual(8);
@@ -25,7 +25,7 @@ test('of an error is told what it is and where it was, and never its text', () =
 });
 
 test('of an error of ours is told its text, which is a fixed one', () => {
-  expect(told(new ConfigError('INBOX_TABLE is missing.'))).toMatchObject({
+  expect(errorFields(new ConfigError('INBOX_TABLE is missing.'))).toMatchObject({
     error: 'ConfigError',
     detail: 'INBOX_TABLE is missing.',
   });
@@ -33,12 +33,12 @@ test('of an error of ours is told its text, which is a fixed one', () => {
 
 test('an error of somebody else is not one of ours for its name', () => {
   const error = Object.assign(new Error('secret'), { name: 'ConfigError' });
-  expect(told(error)).not.toHaveProperty('detail');
+  expect(errorFields(error)).not.toHaveProperty('detail');
 });
 
 test('of what is no error is told its type alone', () => {
-  expect(told('secret')).toEqual({ error: 'string', at: [] });
+  expect(errorFields('secret')).toEqual({ error: 'string', at: [] });
   const bare = new Error('x');
   delete bare.stack;
-  expect(told(bare)).toEqual({ error: 'Error', at: [] });
+  expect(errorFields(bare)).toEqual({ error: 'Error', at: [] });
 });

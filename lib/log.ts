@@ -1,4 +1,4 @@
-import { PlainError } from './error.ts';
+import { SafeError } from './error.ts';
 
 type Fields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
@@ -13,7 +13,11 @@ export const log = {
  * What may be told of a caught error. Messages, causes and properties of errors that are not ours hold
  * URLs, keys and what users wrote; the class and the places in the code do not.
  */
-export function told(error: unknown): { error: string; detail?: string; at: readonly string[] } {
+export function errorFields(error: unknown): {
+  error: string;
+  detail?: string;
+  at: readonly string[];
+} {
   if (!(error instanceof Error)) return { error: typeof error, at: [] };
   const at = (error.stack ?? '')
     .replace(error.message, '')
@@ -21,7 +25,7 @@ export function told(error: unknown): { error: string; detail?: string; at: read
     .filter((line) => /^\s+at /.test(line))
     .slice(0, 8)
     .map((line) => line.trim());
-  return error instanceof PlainError
+  return error instanceof SafeError
     ? { error: error.name, detail: error.message, at }
     : { error: error.name, at };
 }

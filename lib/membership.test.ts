@@ -1,10 +1,10 @@
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { documented } from '../test/documented.ts';
 import { Clock, type Engine, startEngine } from '../test/engine.ts';
-import { fromAttributes, iso, type Table, toAttributes } from './dynamodb.ts';
-import type { Event } from './event.ts';
+import { documented } from '../test/fixtures.ts';
+import { fromAttributes, iso, type Table, toAttributes } from './aws/table.ts';
 import { recordMembership } from './membership.ts';
+import type { Event } from './vvchat/event.ts';
 
 let engine: Engine;
 let clock: Clock;

@@ -1,6 +1,6 @@
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
-import { iso, type Row, type Table, toAttributes } from './dynamodb.ts';
-import type { Event } from './event.ts';
+import { iso, type Row, type Table, toAttributes } from './aws/table.ts';
+import type { Event } from './vvchat/event.ts';
 
 /**
  * Records that a robot is in a session, which every event proves; a row is created by the first of them.

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { at, on } from '../test/documented.ts';
-import { type Command, sendText } from './command.ts';
+import { at, on } from '../test/fixtures.ts';
 import { ask, InvalidRobotError, type Robot, routedEvents } from './routing.ts';
+import { type Command, sendText } from './vvchat/command.ts';
 
 const says = (text: string) => () => sendText(text);
 

@@ -1,6 +1,6 @@
-import { type Command, isCommand } from './command.ts';
-import { PlainError } from './error.ts';
-import type { EventName, Robot as RobotIdentity, Session, Trigger } from './event.ts';
+import { SafeError } from './error.ts';
+import { type Command, isCommand } from './vvchat/command.ts';
+import type { EventName, Robot as RobotIdentity, Session, Trigger } from './vvchat/event.ts';
 
 /** What a reply handler knows of the event that it answers; ids are VVChat's. */
 export interface Context {
@@ -42,7 +42,7 @@ export type Question =
   | (Context & { readonly event: Exclude<EventName, 'at'> });
 
 /** A robot, or an answer of one, that cannot be used as it is. */
-export class InvalidRobotError extends PlainError {
+export class InvalidRobotError extends SafeError {
   override readonly name = 'InvalidRobotError';
 }
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
-import { fromAttributes, type Row } from '../lib/dynamodb.ts';
-import type { Event } from '../lib/event.ts';
+import { fromAttributes, type Row } from '../lib/aws/table.ts';
+import type { Event } from '../lib/vvchat/event.ts';
 import { freePorts, SERVERS } from './ports.ts';
 import { nameOf } from './service.ts';
 import { describe } from './simulator/conversation.ts';

@@ -1,11 +1,11 @@
-import './loopback.ts';
+import './offline/loopback.ts';
 import { once } from 'node:events';
 import { createServer, Server } from 'node:http';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
 import { Hono } from 'hono';
-import { GRACE_MS, startOffline } from './offline.ts';
+import { GRACE_MS, startOffline } from './offline/offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
 import { createLocalClient, createTables, nameOf } from './service.ts';
 import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { OfflineError } from './offline.ts';
+import { OfflineError } from './offline/offline.ts';
 import { checkPorts, configuredPorts, PortError, SERVERS } from './ports.ts';
 import { describe } from './simulator/conversation.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
@@ -52,7 +52,7 @@ Or, in another terminal:
   curl -H 'Content-Type: application/json' -d '{"event":"at","version":"v1","data":{"content":{"text":"您好"},"robot":{"app_id":"test","open_id":"robot-1","robot_no":"xds2323"},"session":{"session_open_id":"group-1","session_type":"2"},"trigger":{"open_id":"person-1","target":"user"}}}' '${url('http')}${WEBHOOK_PATH}'
   npx serverless invoke local -f webhook -p events/at.json
 
-Change lib/robot.ts and save: the next message is answered by it. Ctrl-C ends all of this.`;
+Change robot/robot.ts and save: the next message is answered by it. Ctrl-C ends all of this.`;
 
 const exitCode = await start().catch((error: unknown) => {
   console.error(

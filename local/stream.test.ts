@@ -1,10 +1,10 @@
 import type { DynamoDBRecord } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { Table } from '../lib/dynamodb.ts';
-import type { Event } from '../lib/event.ts';
-import * as inbox from '../lib/inbox.ts';
-import { saying } from '../test/documented.ts';
+import type { Table } from '../lib/aws/table.ts';
+import * as inbox from '../lib/inbox/transitions.ts';
+import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
+import { saying } from '../test/fixtures.ts';
 import { until } from '../test/project.ts';
 import { playStream, type StreamOptions } from './stream.ts';
 
@@ -20,13 +20,13 @@ beforeEach(() => {
 });
 
 const put = async (event: Event = saying(`${Math.random()}`)) => {
-  const { event_id } = await inbox.put(table, event, undefined, 5);
+  const { event_id } = await inbox.enqueue(table, event, undefined, 5);
   return { session_open_id: event.data.session.session_open_id, event_id };
 };
 
 const settle = async (key: inbox.Key) => {
   const item = (await inbox.read(table, key)) as inbox.Item;
-  await inbox.ignore(table, inbox.seen(item), 30);
+  await inbox.completeWithoutReply(table, inbox.unclaimed(item), 30);
 };
 
 const play = (invoke: StreamOptions['invoke']) => {
@@ -136,7 +136,7 @@ test('nothing is handed over during a pause', async () => {
 
 test('a failed row is not handed over', async () => {
   const item = (await inbox.read(table, await put())) as inbox.Item;
-  await inbox.fail(table, inbox.seen(item), 'x', 30);
+  await inbox.fail(table, inbox.unclaimed(item), 'x', 30);
   const key = await put();
   const seen: DynamoDBRecord[] = [];
   await using _ = play(async (records) => void seen.push(...records));

@@ -4,7 +4,7 @@ import {
   paginateScan,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import { isConditionFailed, type Row, type Table, toAttributes } from '../lib/dynamodb.ts';
+import { isConditionFailed, type Row, type Table, toAttributes } from '../lib/aws/table.ts';
 import {
   createCommand,
   id,

@@ -1,5 +1,5 @@
 import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
-import { type Row, toAttributes } from '../lib/dynamodb.ts';
+import { type Row, toAttributes } from '../lib/aws/table.ts';
 import {
   createCommand,
   id,

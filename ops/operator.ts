@@ -1,6 +1,6 @@
 import { type AttributeValue, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { Command, InvalidArgumentError } from 'commander';
-import { fromAttributes, type Row, type Table } from '../lib/dynamodb.ts';
+import { fromAttributes, type Row, type Table } from '../lib/aws/table.ts';
 import { HOST, SERVERS } from '../local/ports.ts';
 import { createLocalClient, nameOf, STAGE } from '../local/service.ts';
 

@@ -1,4 +1,4 @@
-import { InvalidRedriveError, redrive } from '../lib/redrive.ts';
+import { InvalidRedriveError, redrive } from '../lib/inbox/redrive.ts';
 import {
   createCommand,
   id,

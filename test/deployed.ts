@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Event } from '../lib/event.ts';
-import * as inbox from '../lib/inbox.ts';
-import { sample } from './documented.ts';
+import * as inbox from '../lib/inbox/transitions.ts';
+import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from './engine.ts';
+import { sample } from './fixtures.ts';
 import { type Lambda, SharedClock, startLambda } from './lambda.ts';
 import {
   environmentOf,

@@ -7,7 +7,7 @@ import {
   DynamoDBClient,
 } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
-import type { Table } from '../lib/dynamodb.ts';
+import type { Table } from '../lib/aws/table.ts';
 import { createTables, nameOf, tableDefinitions } from '../local/service.ts';
 import { packaged, tablesIn } from './package.ts';
 

@@ -47,7 +47,7 @@ async function makePackage(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-package-'));
   await using project = await copyProject();
   const robot = await readFile(new URL('robot.ts', import.meta.url), 'utf8');
-  await project.change('lib/robot.ts', () => robot);
+  await project.change('robot/robot.ts', () => robot);
   const run = project.start(['serverless', 'package', '--package', folder]);
   if ((await run.ends()) !== 0) throw new Error(run.output());
   for (const name of FUNCTIONS) {

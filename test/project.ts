@@ -9,12 +9,13 @@ import { freePorts, type Ports, SERVERS, type ServerName } from '../local/ports.
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SOURCE = [
-  'bundle',
   'events',
   'functions',
   'lib',
   'local',
+  'plugins',
   'resources',
+  'robot',
   'package.json',
   'serverless.yml',
   'tsconfig.json',

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sendText } from '../lib/command.ts';
 import type { Robot } from '../lib/routing.ts';
+import { sendText } from '../lib/vvchat/command.ts';
 
-/** A robot that does as it is told, in the place of lib/robot.ts in what tests package. */
+/** A robot that does as it is told, in the place of robot/robot.ts in what tests package. */
 export const robot = {
   at: [
     [

@@ -1,6 +1,6 @@
 import { createCipheriv, createHash, createHmac, randomBytes } from 'node:crypto';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { sample, saying } from '../../test/documented.ts';
+import { sample, saying } from '../../test/fixtures.ts';
 
 /** What is compared: our webhook, and the handlers of this folder by the names of their files. */
 export const PEERS = [

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import type { Event } from '../../lib/event.ts';
+import type { Event } from '../../lib/vvchat/event.ts';
 import type { Message } from './message.ts';
 
 /** Whether the token in the URL is the one whose hash is in the environment. */

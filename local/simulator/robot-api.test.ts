@@ -1,5 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { address, closeWebview, openWebview, refreshWebview, sendText } from '../../lib/command.ts';
+import {
+  closeWebview,
+  openWebview,
+  refreshWebview,
+  sendText,
+  toMessage,
+} from '../../lib/vvchat/command.ts';
 import { describe as told } from './conversation.ts';
 import { type Carried, createRobotApiSimulator } from './robot-api.ts';
 
@@ -17,7 +23,7 @@ beforeEach(() => {
 });
 
 const group = { session_open_id: 'g', session_type: '2' } as const;
-const message = address(sendText('您好'), group);
+const message = toMessage(sendText('您好'), group);
 
 const tokenOf = async (query = 'app_id=test&app_key=123456') => {
   const answer = await vvchat.request(`/robotapi/v1/token?${query}`);
@@ -77,7 +83,7 @@ test.each([
   ],
   [closeWebview(), {}, '[webview-group-close]'],
 ])('carries out what the builders make: $cmd', async (command, params, line) => {
-  const body = address(command, group);
+  const body = toMessage(command, group);
   expect(await send(body)).toEqual({ status: 200, body: {} });
   expect(carried).toEqual([{ robot_no: 'xds2323', app_id: 'test', message: body, params }]);
   expect(told(carried[0] as Carried)).toBe(`group g  ◀ xds2323: ${line}`);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
-import type { Event } from '../../lib/event.ts';
+import type { Event } from '../../lib/vvchat/event.ts';
 import type { Carried } from '../simulator/robot-api.ts';
 import {
   type Chat,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamoDBClient, paginateScan } from '@aws-sdk/client-dynamodb';
-import { fromAttributes } from '../../lib/dynamodb.ts';
+import { fromAttributes } from '../../lib/aws/table.ts';
 import { MAX_MEMBERSHIPS, type Membership, pairOf } from './state.ts';
 import type { Store } from './store.ts';
 

@@ -75,7 +75,7 @@ export interface Exchange {
 export interface Row {
   readonly id: string;
   readonly status: string;
-  readonly attempts: number;
+  readonly claims: number;
   readonly sent: number;
   readonly next_attempt_at: string | undefined;
   readonly last_error: string | undefined;

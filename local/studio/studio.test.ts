@@ -5,13 +5,19 @@ import { DeleteItemCommand } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { address, closeWebview, openWebview, refreshWebview, sendText } from '../../lib/command.ts';
-import { toAttributes } from '../../lib/dynamodb.ts';
-import type { Event } from '../../lib/event.ts';
-import * as inbox from '../../lib/inbox.ts';
+import { toAttributes } from '../../lib/aws/table.ts';
+import * as inbox from '../../lib/inbox/transitions.ts';
 import { recordMembership } from '../../lib/membership.ts';
-import { documented, saying } from '../../test/documented.ts';
+import {
+  closeWebview,
+  openWebview,
+  refreshWebview,
+  sendText,
+  toMessage,
+} from '../../lib/vvchat/command.ts';
+import type { Event } from '../../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../../test/engine.ts';
+import { documented, saying } from '../../test/fixtures.ts';
 import { nameOf } from '../service.ts';
 import { createRobotApiSimulator } from '../simulator/robot-api.ts';
 import { after, type Change, emptyState, LIMITS, pairOf, type State } from './state.ts';
@@ -303,7 +309,7 @@ describe('an event on the wire', () => {
   test('has the state of its inbox row, as it changes', async () => {
     const table = engine.table('inbox', Date);
     const event = saying('row');
-    const { event_id } = await inbox.put(table, event, undefined, 5);
+    const { event_id } = await inbox.enqueue(table, event, undefined, 5);
     answerOf = (_, answer) => answer.end(JSON.stringify({ status: 'queued', event_id }));
     using page = await follow();
     await act('post', { body: JSON.stringify(event) });
@@ -311,9 +317,9 @@ describe('an event on the wire', () => {
     await vi.waitFor(() => expect(values(page.now().exchanges)).toMatchObject([{ row: id }]));
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'pending' }));
     const item = (await inbox.read(table, { ...group, event_id })) as inbox.Item;
-    const hold = await inbox.postpone(table, inbox.seen(item), { last_error: 'x' }, 30);
+    const hold = await inbox.postpone(table, inbox.unclaimed(item), { last_error: 'x' }, 30);
     await vi.waitFor(() =>
-      expect(page.now().rows.get(id)).toMatchObject({ attempts: 1, last_error: 'x' }),
+      expect(page.now().rows.get(id)).toMatchObject({ claims: 1, last_error: 'x' }),
     );
     await inbox.fail(table, hold, 'y', 30);
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'failed' }));
@@ -327,7 +333,7 @@ describe('an event on the wire', () => {
 describe('what a robot does', () => {
   test('appears in its chat, and on the wire without a key or a token', async () => {
     const token = await tokenOf();
-    expect((await send(address(sendText('您好'), group), 'xds2323', token)).status).toBe(200);
+    expect((await send(toMessage(sendText('您好'), group), 'xds2323', token)).status).toBe(200);
     const state = await whole();
     expect(values(state.lines)).toMatchObject([
       { chat: GROUP, robot_no: 'xds2323', did: 'said', text: '您好' },
@@ -344,9 +350,9 @@ describe('what a robot does', () => {
   test('opens, changes and closes the web view of a group', async () => {
     const webview = async () => (await whole()).chats.get(GROUP)?.webview;
     const url = 'https://example.com/';
-    await send(address(refreshWebview({ url }), group));
+    await send(toMessage(refreshWebview({ url }), group));
     expect(await webview()).toBeUndefined();
-    await send(address(openWebview({ height: '50%', url }), group));
+    await send(toMessage(openWebview({ height: '50%', url }), group));
     expect(await webview()).toEqual({
       height: '50%',
       url,
@@ -354,16 +360,16 @@ describe('what a robot does', () => {
       load: expect.any(String),
     });
     const first = await webview();
-    await send(address(refreshWebview({ url }), group));
+    await send(toMessage(refreshWebview({ url }), group));
     expect(await webview()).toEqual({
       ...first,
       load: expect.not.stringMatching(`${first?.load}`),
     });
-    await send(address(refreshWebview({ url: `${url}2` }), group));
+    await send(toMessage(refreshWebview({ url: `${url}2` }), group));
     expect(await webview()).toMatchObject({ height: '50%', url: `${url}2` });
-    await send(address(refreshWebview({ height: 234, url }), group));
+    await send(toMessage(refreshWebview({ height: 234, url }), group));
     expect(await webview()).toMatchObject({ height: '234', url });
-    await send(address(closeWebview(), group));
+    await send(toMessage(closeWebview(), group));
     expect(await webview()).toBeUndefined();
     expect(values((await whole()).lines).map(({ did }) => did)).toEqual([
       'webview-missed',
@@ -376,8 +382,8 @@ describe('what a robot does', () => {
   });
 
   test('appears though the session and the robot were not known', async () => {
-    await send(address(sendText('x'), { session_open_id: 'g', session_type: '2' }), 'new');
-    await send(address(sendText('y'), { session_open_id: 'p', session_type: '1' }), 'new');
+    await send(toMessage(sendText('x'), { session_open_id: 'g', session_type: '2' }), 'new');
+    await send(toMessage(sendText('y'), { session_open_id: 'p', session_type: '1' }), 'new');
     const { chats, lines, people, robots } = await whole();
     expect(chats.get('g')).toMatchObject({ name: 'g', robots: ['new'] });
     expect(chats.get(pairOf('p', 'new'))).toMatchObject({ session_open_id: 'p', robots: ['new'] });
@@ -391,7 +397,7 @@ test('what comes from elsewhere does not grow without end', async () => {
   const token = await tokenOf();
   for (let i = 0; i < 1_100; i++) {
     const session = { session_open_id: `p${i}`, session_type: '1' } as const;
-    await send(address(sendText('x'), session), `r${i}`, token);
+    await send(toMessage(sendText('x'), session), `r${i}`, token);
   }
   const { chats, lines, exchanges, people, robots } = await whole();
   expect(chats.size).toBe(500);
@@ -422,7 +428,7 @@ test('a page that falls behind is told the whole again', async () => {
 const carriedText = (text: string) => ({
   robot_no: 'xds2323',
   app_id: 'test',
-  message: { ...address(sendText(text), group), content: { cmd: 'send-text' as const } },
+  message: { ...toMessage(sendText(text), group), content: { cmd: 'send-text' as const } },
   params: { text },
 });
 
@@ -456,7 +462,7 @@ test('several pages see the same', async () => {
 });
 
 describe('the weather', () => {
-  const message = address(sendText('x'), group);
+  const message = toMessage(sendText('x'), group);
   const said = async () => (await whole()).lines.size;
 
   test.each([
@@ -503,15 +509,19 @@ describe('the button', () => {
     const table = engine.table('inbox', Date);
     const put = async (text: string) => {
       const event = saying(text);
-      const { event_id } = await inbox.put(table, event, undefined, 5);
+      const { event_id } = await inbox.enqueue(table, event, undefined, 5);
       return (await inbox.read(table, { ...group, event_id })) as inbox.Item;
     };
     const read = async (item: inbox.Item) => (await inbox.read(table, item)) as inbox.Item;
     const waiting = await put('waiting');
-    await inbox.postpone(table, inbox.seen(waiting), { last_error: 'x' }, 30);
+    await inbox.postpone(table, inbox.unclaimed(waiting), { last_error: 'x' }, 30);
     const others = [await put('new'), await put('sending'), await put('failed')];
-    const [, sending, failed] = others.map(inbox.seen) as [inbox.Hold, inbox.Hold, inbox.Hold];
-    await inbox.answer(table, sending, [sendText('x')]);
+    const [, sending, failed] = others.map(inbox.unclaimed) as [
+      inbox.Lease,
+      inbox.Lease,
+      inbox.Lease,
+    ];
+    await inbox.storeReply(table, sending, [sendText('x')]);
     await inbox.fail(table, failed, 'x', 30);
     const before = await Promise.all(others.map(read));
     retry = async () => {

@@ -3,17 +3,17 @@ import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import * as v from 'valibot';
-import type { Event } from '../../lib/event.ts';
+import type { Event } from '../../lib/vvchat/event.ts';
 import type { Carried } from '../simulator/robot-api.ts';
 import { streamChanges } from './changes.ts';
 import { Chats, ImpossibleError } from './chats.ts';
+import { weathered } from './faults.ts';
+import { makeDue } from './make-due.ts';
 import { watchMemberships } from './memberships.ts';
 import { buildPage } from './page.ts';
 import { WEATHERS } from './state.ts';
 import { Store } from './store.ts';
-import { makeDue } from './waiting.ts';
-import { weathered } from './weather.ts';
-import { Wire } from './wire.ts';
+import { Wire } from './traffic.ts';
 
 export interface StudioOptions {
   readonly client: DynamoDBClient;

@@ -2,6 +2,7 @@ import { effect } from '@preact/signals';
 import { render } from 'preact';
 import { ChatList } from './chat-list.tsx';
 import { Conversation } from './conversation.tsx';
+import { WeatherView } from './faults.tsx';
 import { Memberships } from './memberships.tsx';
 import {
   be,
@@ -18,8 +19,7 @@ import {
   views,
 } from './store.ts';
 import { language, switchLanguage, t } from './texts.ts';
-import { WeatherView } from './weather.tsx';
-import { WireView } from './wire.tsx';
+import { WireView } from './traffic.tsx';
 
 effect(() => {
   document.documentElement.lang = language.value === 'zh' ? 'zh-CN' : 'en';

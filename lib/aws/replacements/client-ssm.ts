@@ -1,0 +1,19 @@
+import { ParameterNotFound, type SSMClientConfig, SSMServiceException } from '@aws-sdk/client-ssm';
+import { type HandlerOptions, runtimeConfig } from './aws-json.ts';
+
+export * from './no-ops.ts';
+
+/** Replaces the function of this name in the SDK's client of SSM. */
+export function getRuntimeConfig(
+  config: SSMClientConfig & { readonly requestHandler: HandlerOptions },
+) {
+  return runtimeConfig(
+    {
+      name: 'ssm',
+      version: '1.1',
+      target: 'AmazonSSM',
+      errorOf: (name) => (name === 'ParameterNotFound' ? ParameterNotFound : SSMServiceException),
+    },
+    config,
+  );
+}

@@ -1,0 +1,571 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeCalls, Clock } from '../../test/engine.ts';
+import { documented } from '../../test/fixtures.ts';
+import { type Surroundings, startTestHarness } from '../../test/harness.ts';
+import { answering, resetting } from '../../test/proxy.ts';
+import { iso, type Table, updateIf } from '../aws/table.ts';
+import * as inbox from '../inbox/transitions.ts';
+import type { AtContext, Handler, Robot } from '../routing.ts';
+import { closeWebview, openWebview, sendText } from '../vvchat/command.ts';
+import { attempt, type Delivery, deliver, deliverNew, summaryOf } from './deliver.ts';
+
+const clock = new Clock();
+let around: Surroundings;
+const log = { info: vi.fn(), warn: vi.fn(), error: vi.fn() };
+
+beforeAll(async () => {
+  around = await startTestHarness(clock);
+});
+afterAll(() => around[Symbol.asyncDispose]());
+beforeEach(() => {
+  around.vvchat.carried.length = 0;
+  around.vvchat.requests.length = 0;
+  for (const level of ['info', 'warn', 'error'] as const) {
+    vi.spyOn(console, level).mockImplementation(log[level].mockReset());
+  }
+});
+
+const answeringWith = (then: Handler<AtContext>): Robot => ({ at: [[/^/, then]] });
+const echo = answeringWith(({ text }) => sendText(text));
+const three = answeringWith(() => [sendText('1'), sendText('2'), sendText('3')]);
+
+/** Everything that VVChat was made to say. */
+const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
+const later = (milliseconds: number) => iso(clock.now() + milliseconds);
+
+const reply = (item: inbox.Item, robot: Robot, changes: Partial<Delivery> = {}) =>
+  deliverNew({ ...around.delivery(robot), ...changes }, item);
+
+const retry = async (item: inbox.Item, robot: Robot) =>
+  deliver(around.delivery(robot), await inbox.claim(around.inbox, await around.read(item)));
+
+describe('a new row', () => {
+  test('is answered, and settled with the answer', async () => {
+    const item = await around.put(documented.at);
+    expect(await reply(item, echo)).toBe('replied');
+    expect(around.vvchat.carried).toEqual([
+      {
+        robot_no: 'xds2323',
+        app_id: 'test',
+        message: {
+          type: 'cmd',
+          session_open_id: '8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2',
+          session_type: '2',
+          to_type: '2',
+          to: '8g8ZW-JHWSNvTvMCu9V9uF58NaIjmjy2',
+          content: { cmd: 'send-text', params: '{"text":"您好"}' },
+        },
+        params: { text: '您好' },
+      },
+    ]);
+    const { due_shard, next_attempt_at, ...rest } = item;
+    expect(await around.read(item)).toEqual({
+      ...rest,
+      status: 'replied',
+      claims: 1,
+      write_id: expect.any(String),
+      commands: '[{"cmd":"send-text","params":{"text":"您好"}}]',
+      sent: 1,
+      replied_at: later(0),
+      expires_at: Math.ceil(clock.now() / 1_000) + 30 * 86_400,
+    });
+    expect(log.info).toHaveBeenCalledExactlyOnceWith({
+      message: 'inbox row replied',
+      event_id: item.event_id,
+    });
+  });
+
+  test('hands the robot what the event has, and no more', async () => {
+    const seen: unknown[] = [];
+    const item = await around.put();
+    await reply(
+      item,
+      answeringWith((context) => void seen.push(context)),
+    );
+    expect(seen).toEqual([
+      {
+        event: 'at',
+        session: { session_open_id: item.session_open_id, session_type: '2' },
+        robot: {
+          app_id: 'test',
+          open_id: 'lJsDBB01QzGpBKOC7uaZB6D0QGZWBMCS',
+          robot_no: 'xds2323',
+        },
+        trigger: { target: 'user', open_id: 'T8UDxMFSYBeU-N4jCCy0PIYk7KavHYnU' },
+        eventId: `${item.event_id}-${Date.parse(item.received_at)}`,
+        attempt: 1,
+        text: item.text,
+        match: expect.anything(),
+        signal: expect.any(AbortSignal),
+      },
+    ]);
+  });
+
+  test('of another event is for its handler', async () => {
+    const item = await around.put(documented.join);
+    const welcome = { 'join-group-for-invite': () => sendText('大家好') };
+    expect(await reply(item, welcome)).toBe('replied');
+    expect(said()).toEqual(['大家好']);
+  });
+
+  test('to which the robot has nothing to say is ignored', async () => {
+    const item = await around.put();
+    expect(await reply(item, {})).toBe('ignored');
+    expect(await around.read(item)).toMatchObject({ status: 'ignored', claims: 1 });
+    expect(sends()).toBe(0);
+  });
+
+  test('gets its commands in their order', async () => {
+    const item = await around.put();
+    const url = 'https://example.com/';
+    const robot = answeringWith(() => [
+      sendText('1'),
+      openWebview({ height: '50%', url }),
+      closeWebview(),
+    ]);
+    expect(await reply(item, robot)).toBe('replied');
+    expect(around.vvchat.carried.map(({ message }) => message.content.cmd)).toEqual([
+      'send-text',
+      'webview-group-open',
+      'webview-group-close',
+    ]);
+    expect(await around.read(item)).toMatchObject({ sent: 3 });
+  });
+
+  test('that is not there is absent', async () => {
+    expect(await reply({ ...(await around.put()), event_id: 'x' }, echo)).toBe('absent');
+  });
+
+  test('that somebody else has taken, or settled, is left alone', async () => {
+    const item = await around.put();
+    await reply(item, echo);
+    expect(await reply(item, echo)).toBe('taken');
+    const other = await around.put();
+    clock.advance(120_000);
+    await inbox.claim(around.inbox, other);
+    expect(await reply(other, echo)).toBe('taken');
+    expect(sends()).toBe(1);
+  });
+
+  test('that comes twice at once is answered once', async () => {
+    const item = await around.put();
+    const outcomes = await Promise.all([reply(item, three), reply(item, three)]);
+    expect(outcomes.sort()).toEqual(['lost', 'replied']);
+    expect(said()).toEqual(['1', '2', '3']);
+  });
+
+  test('that comes late is renewed before the robot is asked', async () => {
+    const item = await around.put();
+    clock.advance(45_000);
+    const robot = answeringWith(async () => {
+      expect(await around.read(item)).toMatchObject({
+        claims: 0,
+        next_attempt_at: later(120_000),
+      });
+      clock.advance(57_000);
+      return sendText('at last');
+    });
+    expect(await reply(item, robot)).toBe('replied');
+    expect(said()).toEqual(['at last']);
+  });
+
+  test('is renewed again before a send that could outlive the lease', async () => {
+    const item = await around.put();
+    const robot = answeringWith(() => {
+      clock.advance(86_000);
+      return sendText('slow');
+    });
+    expect(await reply(item, robot)).toBe('replied');
+    expect(said()).toEqual(['slow']);
+  });
+
+  test('whose lease was taken while the robot thought is lost, and nothing is said', async () => {
+    const item = await around.put();
+    const robot = answeringWith(async () => {
+      clock.advance(120_000);
+      await inbox.claim(around.inbox, item);
+      return sendText('too late');
+    });
+    expect(await reply(item, robot)).toBe('lost');
+    expect(sends()).toBe(0);
+  });
+});
+
+describe('a robot', () => {
+  const throwing = (error: unknown) =>
+    answeringWith(() => {
+      throw error;
+    });
+
+  test('that throws is asked again, and its message goes nowhere', async () => {
+    const item = await around.put();
+    expect(await reply(item, throwing(new RangeError('secret')))).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'pending',
+      claims: 1,
+      robot_calls: 1,
+      last_error: 'the robot threw RangeError',
+      next_attempt_at: later(60_000),
+    });
+    expect(JSON.stringify(log.error.mock.calls)).toMatch(/deliver\.test\.ts/);
+    expect(JSON.stringify([log.error.mock.calls, await around.read(item)])).not.toMatch(/secret/);
+    clock.advance(60_000);
+    expect(await retry(item, echo)).toBe('replied');
+    expect(said()).toEqual([item.text]);
+  });
+
+  test('that throws three times fails the row', async () => {
+    const item = await around.put();
+    const outcomes = [await reply(item, throwing('x'))];
+    for (const _ of [2, 3]) {
+      clock.advance(300_000);
+      outcomes.push(await retry(item, throwing('x')));
+    }
+    expect(outcomes).toEqual(['postponed', 'postponed', 'failed']);
+    expect(await around.read(item)).toMatchObject({
+      status: 'failed',
+      robot_calls: 3,
+      claims: 3,
+      last_error: 'the robot threw string',
+    });
+  });
+
+  test('is told which attempt it is', async () => {
+    const item = await around.put();
+    const attempts: number[] = [];
+    const robot = answeringWith(({ attempt: nth }) => {
+      attempts.push(nth);
+      throw new Error('not yet');
+    });
+    await reply(item, robot);
+    clock.advance(300_000);
+    await retry(item, robot);
+    expect(attempts).toEqual([1, 2]);
+  });
+
+  test('that makes a mistake with a builder is told what it was', async () => {
+    const item = await around.put();
+    await reply(
+      item,
+      answeringWith(() => sendText('')),
+    );
+    expect(await around.read(item)).toMatchObject({
+      status: 'failed',
+      last_error:
+        'InvalidCommandError: sendText: the text is empty; pass at least one visible character.',
+    });
+  });
+
+  test('that opens a web view in a one-to-one chat fails for good, before anything is said', async () => {
+    const event = structuredClone(documented.at);
+    Object.assign(event.data.session, { session_open_id: 'person', session_type: '1' });
+    const item = await around.put(event);
+    const robot = answeringWith(() => [sendText('look'), closeWebview()]);
+    expect(await reply(item, robot)).toBe('failed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'failed',
+      last_error:
+        'InvalidCommandError: webview-group-close: only groups have a web view; answer with a text here.',
+    });
+    expect(sends()).toBe(0);
+  });
+
+  test('that takes too long is interrupted, and its late answer dropped', async () => {
+    const item = await around.put();
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const robot = answeringWith(async ({ signal }) => {
+      await new Promise((aborted) => signal.addEventListener('abort', aborted));
+      resolve(signal.reason);
+      throw signal.reason;
+    });
+    const outcome = await reply(item, robot, { deadline: clock.now() + 30_050 });
+    expect(outcome).toBe('postponed');
+    expect(await promise).toMatchObject({ name: 'RobotTimeoutError' });
+    expect(await around.read(item)).toMatchObject({
+      robot_calls: 1,
+      last_error: 'RobotTimeoutError: The robot took over 0.05 s.',
+    });
+    expect(sends()).toBe(0);
+  });
+});
+
+test('a row for which the function has no time left is due at once, and no try of the robot', async () => {
+  const item = await around.put();
+  expect(await reply(item, echo, { deadline: clock.now() + 30_000 })).toBe('postponed');
+  expect(await around.read(item)).toMatchObject({
+    claims: 1,
+    robot_calls: 0,
+    last_error: 'the function had no time left',
+    next_attempt_at: later(0),
+  });
+  expect(sends()).toBe(0);
+});
+
+describe('a send', () => {
+  test.each([
+    ['500', answering(500), 'VVChat answered 500', 60_000],
+    ['429', answering(429), 'VVChat answered 429', 60_000],
+    ['429 for 90 s', answering(429, '', { 'Retry-After': '90' }), 'VVChat answered 429', 90_000],
+    ['a redirect', answering(302), 'VVChat answered 302', 60_000],
+  ])('that VVChat answers with %s is tried again later', async (_, fault, last_error, delay) => {
+    const item = await around.put();
+    around.vvchat.fault('send', fault);
+    expect(await reply(item, echo)).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'pending',
+      last_error,
+      sent: 0,
+      next_attempt_at: later(delay),
+    });
+    expect(await around.read(item)).not.toHaveProperty('unknown');
+    clock.advance(delay);
+    expect(await retry(item, echo)).toBe('replied');
+    expect(said()).toEqual([item.text]);
+  });
+
+  test('that fails in the middle goes on where it stopped, without asking the robot again', async () => {
+    const item = await around.put();
+    around.vvchat.fault('send', answering(200));
+    around.vvchat.fault('send', answering(503));
+    expect(await reply(item, three)).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({ sent: 1, status: 'pending' });
+    clock.advance(60_000);
+    expect(
+      await retry(
+        item,
+        answeringWith(() => sendText('other')),
+      ),
+    ).toBe('replied');
+    expect(said()).toEqual(['2', '3']);
+    expect(await around.read(item)).toMatchObject({ sent: 3, status: 'replied', robot_calls: 0 });
+  });
+
+  test('of unknown outcome is repeated once, and the row says so', async () => {
+    const item = await around.put();
+    around.vvchat.fault('send', resetting);
+    expect(await reply(item, three)).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'pending',
+      unknown: [0],
+      last_error: expect.stringMatching(/^the request to VVChat broke off/),
+    });
+    clock.advance(60_000);
+    expect(await retry(item, three)).toBe('replied');
+    expect(said()).toEqual(['1', '2', '3']);
+    expect(await around.read(item)).toMatchObject({
+      status: 'replied',
+      unknown: [0],
+      last_error: 'outcome unknown',
+    });
+  });
+
+  test('of unknown outcome is not repeated twice', async () => {
+    const item = await around.put();
+    around.vvchat.fault('send', resetting);
+    around.vvchat.fault('send', resetting);
+    await reply(item, echo);
+    clock.advance(60_000);
+    expect(await retry(item, echo)).toBe('failed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'failed',
+      last_error: 'outcome unknown',
+    });
+    expect(sends()).toBe(2);
+  });
+
+  test('that VVChat refuses fails for good, with what VVChat said', async () => {
+    const refusal = answering(400, { err_code: 400, err_msg: 'no such session' });
+    const failWith = async (...faults: (typeof refusal)[]) => {
+      const item = await around.put();
+      for (const fault of faults) around.vvchat.fault('send', fault);
+      expect(await reply(item, three)).toBe('failed');
+      expect(await around.read(item)).toMatchObject({
+        status: 'failed',
+        last_error: 'VVChat answered 400 (err_code 400): no such session',
+        sent: 0,
+      });
+    };
+    clock.advance(60_000);
+    await failWith(refusal, refusal);
+    expect(around.vvchat.requests).toEqual(['send', 'token', 'send']);
+    await failWith(refusal);
+    expect(around.vvchat.requests).toEqual(['send', 'token', 'send', 'send']);
+    expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/no such session/);
+  });
+
+  test('with a token that VVChat does not take any more gets another one', async () => {
+    const delivery = around.delivery(echo);
+    await deliverNew(delivery, await around.put());
+    clock.advance(60_000);
+    const item = await around.put();
+    around.vvchat.fault('send', answering(400, { err_code: 400, err_msg: 'token expired' }));
+    expect(await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item)).toBe('replied');
+    expect(said()).toHaveLength(2);
+    expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
+  });
+
+  test('gets a third token when the second is refused as well, and is old', async () => {
+    const delivery = around.delivery(echo);
+    await deliverNew(delivery, await around.put());
+    const tokens = around.engine.table('tokens', clock);
+    await updateIf(tokens, { app_id: 'test' }, { token: 'of another worker' }, [
+      'attribute_exists(app_id)',
+    ]);
+    clock.advance(60_000);
+    const item = await around.put();
+    around.vvchat.fault('send', answering(400, { err_code: 400, err_msg: 'token expired' }));
+    around.vvchat.requests.length = 0;
+    const outcome = await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item);
+    expect(outcome).toBe('replied');
+    expect(around.vvchat.requests).toEqual(['send', 'send', 'token', 'send']);
+  });
+
+  test('does not wait for a token until the function has no time left', async () => {
+    const item = await around.put();
+    const never = { get: () => new Promise<never>(() => {}), replace: async () => undefined };
+    const robot = answeringWith(() => {
+      clock.advance(61_000);
+      return sendText('x');
+    });
+    const delivery = { ...around.delivery(robot), tokens: never };
+    expect(await deliverNew({ ...delivery, deadline: clock.now() + 80_050 }, item)).toBe(
+      'postponed',
+    );
+    expect(await around.read(item)).toMatchObject({ last_error: 'the function had no time left' });
+  });
+
+  test('without a token is tried again later', async () => {
+    const event = structuredClone(documented.at);
+    event.data.robot.app_id = 'no-such-app';
+    const item = await around.put(event);
+    expect(await reply(item, echo)).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'pending',
+      last_error: 'no token: VVChat answered 400 (err_code 400)',
+    });
+    expect(sends()).toBe(0);
+  });
+
+  test('for which the function has no time left leaves the row due at once', async () => {
+    const item = await around.put();
+    const robot = answeringWith(() => {
+      clock.advance(25_000);
+      return sendText('x');
+    });
+    expect(await reply(item, robot, { deadline: clock.now() + 34_999 })).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'pending',
+      last_error: 'the function had no time left',
+      next_attempt_at: later(0),
+    });
+    expect(sends()).toBe(0);
+  });
+
+  test('is not begun when the function could end before it is counted', async () => {
+    const item = await around.put();
+    const delivery = around.delivery(three);
+    const tokens = {
+      ...delivery.tokens,
+      get: async (app_id: string) => {
+        const token = await delivery.tokens.get(app_id);
+        clock.advance(20_000);
+        return token;
+      },
+    };
+    const deadline = clock.now() + 60_000;
+    expect(await deliverNew({ ...delivery, tokens, deadline }, item)).toBe('postponed');
+    expect(said()).toEqual(['1', '2']);
+    expect(await around.read(item)).toMatchObject({
+      sent: 2,
+      last_error: 'the function had no time left',
+      next_attempt_at: later(0),
+    });
+  });
+});
+
+describe('a DynamoDB that fails', () => {
+  /** A table of which the given writes fail, counted from 1. */
+  const failingAt = (...nth: number[]): Table => {
+    const client = around.engine.newClient();
+    let writes = 0;
+    beforeCalls(client, (operation) => {
+      if (operation === 'UpdateItem' && nth.includes(++writes)) {
+        throw Object.assign(new Error('a secret'), { name: 'InternalServerError' });
+      }
+    });
+    return { ...around.inbox, client };
+  };
+
+  const every = Array.from({ length: 100 }, (_, i) => i + 1);
+
+  test('for a moment costs the robot no second question', async () => {
+    const item = await around.put();
+    const asked: string[] = [];
+    const robot = answeringWith(({ text }) => {
+      asked.push(text);
+      return sendText(text);
+    });
+    expect(await deliverNew(around.delivery(robot, failingAt(1)), item)).toBe('replied');
+    expect(asked).toHaveLength(1);
+  });
+
+  test('before the answer is stored: nothing is said', async () => {
+    const item = await around.put();
+    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const outcome = await deliverNew(around.delivery(echo, failingAt(...every)), item).finally(() =>
+      clearInterval(ticking),
+    );
+    expect(outcome).toBe('stalled');
+    expect(await around.read(item)).toEqual(item);
+    expect(sends()).toBe(0);
+    expect(JSON.stringify(log.warn.mock.calls)).toMatch(/InternalServerError/);
+    expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/a secret/);
+  });
+
+  test('before a send is told by the row that comes due', async () => {
+    const item = await around.put();
+    const robot = answeringWith(() => {
+      clock.advance(86_000);
+      return sendText('x');
+    });
+    expect(await deliverNew(around.delivery(robot, failingAt(2)), item)).toBe('stalled');
+    expect(await around.read(item)).toMatchObject({ claims: 1, last_error: inbox.SENDING });
+    expect(sends()).toBe(0);
+  });
+
+  test('after a send is asked again until it has counted', async () => {
+    const item = await around.put();
+    expect(await deliverNew(around.delivery(three, failingAt(2, 3)), item)).toBe('replied');
+    expect(said()).toEqual(['1', '2', '3']);
+    expect(await around.read(item)).toMatchObject({ status: 'replied', sent: 3 });
+  });
+
+  test('after a send for longer than the lease leaves a row whose next worker knows of it', async () => {
+    const item = await around.put();
+    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const outcome = await deliverNew(
+      around.delivery(three, failingAt(...every.slice(1))),
+      item,
+    ).finally(() => clearInterval(ticking));
+    expect(outcome).toBe('stalled');
+    expect(await around.read(item)).toMatchObject({ sent: 0, last_error: inbox.SENDING });
+    clock.advance(120_000);
+    expect(await retry(item, three)).toBe('replied');
+    expect(said()).toEqual(['1', '1', '2', '3']);
+    expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
+  });
+});
+
+test('whatever goes wrong with a row is told and is no matter of the others', async () => {
+  const key = { session_open_id: 's', event_id: 'e' };
+  expect(await attempt(key, () => Promise.reject(new inbox.LeaseLostError()))).toBe('lost');
+  expect(await attempt(key, () => Promise.reject(new TypeError('x')))).toBe('stalled');
+  expect(await attempt(key, async () => undefined)).toBeUndefined();
+  expect(await attempt(key, async () => 'skipped')).toBe('skipped');
+  expect(log.info).not.toHaveBeenCalled();
+});
+
+test('outcomes are summed up', () => {
+  expect(summaryOf(['replied', 'lost', 'replied'])).toEqual({ replied: 2, lost: 1 });
+});

@@ -1,0 +1,349 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeCalls, Clock, failToReadShard } from '../../test/engine.ts';
+import { saying } from '../../test/fixtures.ts';
+import { type Surroundings, startTestHarness } from '../../test/harness.ts';
+import { countedDuring } from '../../test/metrics.ts';
+import { answering } from '../../test/proxy.ts';
+import type { Table } from '../aws/table.ts';
+import { redrive } from '../inbox/redrive.ts';
+import * as inbox from '../inbox/transitions.ts';
+import type { Robot } from '../routing.ts';
+import { sendText } from '../vvchat/command.ts';
+import { deliverNew } from './deliver.ts';
+import { CONCURRENCY, deliverDue, PATIENCE } from './retry.ts';
+
+let clock: Clock;
+let around: Surroundings;
+
+beforeEach(async () => {
+  clock = new Clock();
+  around = await startTestHarness(clock);
+  for (const level of ['info', 'warn', 'error'] as const) {
+    vi.spyOn(console, level).mockImplementation(() => {});
+  }
+});
+afterEach(() => around[Symbol.asyncDispose]());
+
+const echo: Robot = { at: [[/^/, ({ text }) => sendText(text)]] };
+const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
+const run = (robot = echo, table?: Table) => deliverDue(around.delivery(robot, table));
+const putMany = (length: number) => Promise.all(Array.from({ length }, () => around.put()));
+
+test('nothing is due when nothing is there, or its time has not come', async () => {
+  expect(await run()).toEqual({});
+  await around.put();
+  clock.advance(119_999);
+  expect(await run()).toEqual({});
+});
+
+test('what the stream left behind is answered once it is due', async () => {
+  const items = await putMany(30);
+  clock.advance(120_000);
+  expect(await run()).toEqual({ replied: 30 });
+  expect(said().sort()).toEqual(items.map(({ text }) => text).sort());
+  expect(await run()).toEqual({});
+});
+
+test('two runs at once say everything once', async () => {
+  await putMany(30);
+  clock.advance(120_000);
+  const summaries = await Promise.all([run(), run()]);
+  expect(summaries.map(({ replied = 0 }) => replied).reduce((a, b) => a + b)).toBe(30);
+  expect(new Set(said()).size).toBe(30);
+  expect(said()).toHaveLength(30);
+});
+
+test('at most 100 rows are in flight', async () => {
+  await putMany(CONCURRENCY + 20);
+  clock.advance(120_000);
+  let asked = 0;
+  let answered = 0;
+  let most = 0;
+  const full = Promise.withResolvers<void>();
+  const robot: Robot = {
+    at: [
+      [
+        /^/,
+        async () => {
+          most = Math.max(most, ++asked - answered);
+          if (asked === CONCURRENCY) full.resolve();
+          await full.promise;
+          answered++;
+        },
+      ],
+    ],
+  };
+  expect(await run(robot)).toEqual({ ignored: CONCURRENCY + 20 });
+  expect(most).toBe(CONCURRENCY);
+});
+
+test('an app that fails five times in a row is left alone for the rest of the run', async () => {
+  const others = await Promise.all(
+    ['a', 'b', 'c'].map((text) => {
+      const event = saying(text);
+      event.data.robot.app_id = 'qiyunxin';
+      return around.put(event);
+    }),
+  );
+  await putMany(CONCURRENCY * 2);
+  clock.advance(120_000);
+  for (let i = 0; i < CONCURRENCY * 2; i++) around.vvchat.fault('send', answering(503));
+  const robot: Robot = {
+    at: [
+      [/^message/, () => sendText('x')],
+      [/^/, () => undefined],
+    ],
+  };
+  const summary = await run(robot);
+  expect(summary.ignored).toBe(others.length);
+  expect(summary.postponed).toBeGreaterThanOrEqual(PATIENCE);
+  expect(summary.postponed).toBeLessThanOrEqual(CONCURRENCY + PATIENCE);
+  expect(summary.skipped).toBe(CONCURRENCY * 2 - (summary.postponed as number));
+  expect(sends()).toBe(summary.postponed);
+});
+
+test('a success makes the count of failures start again', async () => {
+  const texts: string[] = [];
+  const robot: Robot = { at: [[/^/, ({ text }) => void texts.push(text)]] };
+  await putMany(20);
+  clock.advance(120_000);
+  expect(await run(robot)).toEqual({ ignored: 20 });
+  expect(texts).toHaveLength(20);
+});
+
+test('after 24 hours a row fails, and nothing is said', async () => {
+  const item = await around.put();
+  clock.advance(24 * 3_600_000);
+  expect(await run()).toEqual({ failed: 1 });
+  expect(await around.read(item)).toMatchObject({
+    status: 'failed',
+    last_error: 'gave up: unfinished',
+  });
+  expect(sends()).toBe(0);
+});
+
+describe('a row whose worker ended without a word', () => {
+  const cutOff = async () => {
+    const item = await around.put();
+    clock.advance(120_000);
+    await inbox.claim(around.inbox, item);
+    return item;
+  };
+
+  test('comes after all the others, and alone', async () => {
+    const suspects = [await cutOff(), await cutOff(), await cutOff()].map(({ text }) => text);
+    const others = (await putMany(5)).map(({ text }) => text);
+    clock.advance(180_000);
+    const order: string[] = [];
+    let inFlight = 0;
+    const robot: Robot = {
+      at: [
+        [
+          /^/,
+          async ({ text }) => {
+            order.push(text);
+            if (suspects.includes(text)) expect(++inFlight).toBe(1);
+            await around.read(await around.put());
+            if (suspects.includes(text)) inFlight--;
+          },
+        ],
+      ],
+    };
+    expect(await run(robot)).toEqual({ ignored: 8 });
+    expect(new Set(order.slice(0, 5))).toEqual(new Set(others));
+    expect(new Set(order.slice(5))).toEqual(new Set(suspects));
+  });
+
+  /** The texts in the order in which the robot was asked, or what it had answered was sent. */
+  const orderOf = async (random: number) => {
+    const order: string[] = [];
+    const robot: Robot = { at: [[/^/, ({ text }) => void order.push(text)]] };
+    around.vvchat.intervene = () => {
+      order.push('sent');
+      return undefined;
+    };
+    await deliverDue({ ...around.delivery(robot), random: () => random });
+    return order.filter((it, i) => it !== order[i - 1]);
+  };
+
+  test('comes before those that were tried more often', async () => {
+    const poison = await cutOff();
+    const cutOffSending = await around.put();
+    await inbox.storeReply(around.inbox, inbox.unclaimed(cutOffSending), [sendText('x')]);
+    clock.advance(360_000);
+    expect(await orderOf(0.5)).toEqual(['sent', poison.text]);
+  });
+
+  test('comes before all others in one run of four, lest it wait for ever', async () => {
+    const suspect = await cutOff();
+    const [other] = await putMany(1);
+    clock.advance(180_000);
+    expect(await orderOf(0.24)).toEqual([suspect.text, other?.text]);
+  });
+
+  test('comes after all the others in the other runs', async () => {
+    const suspect = await cutOff();
+    const [other] = await putMany(1);
+    clock.advance(180_000);
+    expect(await orderOf(0.25)).toEqual([other?.text, suspect.text]);
+  });
+
+  test('is still one of these when it is put back after it has failed for that', async () => {
+    const suspect = await cutOff();
+    clock.advance(180_000);
+    await inbox.claim(around.inbox, await around.read(suspect));
+    clock.advance(360_000);
+    expect(await run()).toEqual({ failed: 1 });
+    await redrive(around.inbox, {}, clock.now() + 60_000);
+    const [other] = await putMany(1);
+    clock.advance(120_000);
+    expect(await orderOf(0.25)).toEqual([other?.text, suspect.text]);
+  });
+
+  test('fails once the robot was asked three times', async () => {
+    const item = await cutOff();
+    clock.advance(180_000);
+    await inbox.claim(around.inbox, await around.read(item));
+    clock.advance(360_000);
+    expect(await run()).toEqual({ failed: 1 });
+    expect(await around.read(item)).toMatchObject({
+      robot_calls: 3,
+      last_error: 'the robot was asked 3 times: unfinished',
+    });
+  });
+
+  test('in the middle of sending says the command at hand once more, and never a third time', async () => {
+    const item = await around.put();
+    await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('1'), sendText('2')]);
+    clock.advance(120_000);
+    expect(await run()).toEqual({ replied: 1 });
+    expect(said()).toEqual(['1', '2']);
+    expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
+
+    const other = await around.put();
+    await inbox.storeReply(around.inbox, inbox.unclaimed(other), [sendText('3')]);
+    clock.advance(120_000);
+    const claimed = await inbox.claim(around.inbox, await around.read(other));
+    await inbox.markSending(around.inbox, claimed, 5_000);
+    clock.advance(300_000);
+    expect(await run()).toEqual({ failed: 1 });
+    expect(said()).toEqual(['1', '2']);
+    expect(await around.read(other)).toMatchObject({ last_error: 'outcome unknown' });
+  });
+});
+
+test('an entry of the index that is behind its row is no reason to do anything', async () => {
+  const [settled, renewed, gone] = await putMany(3);
+  clock.advance(120_000);
+  const keys = await Array.fromAsync(inbox.due(around.inbox));
+  await deliverNew(around.delivery(echo), settled as inbox.Item);
+  await inbox.renew(around.inbox, inbox.unclaimed(renewed as inbox.Item), 100_000);
+  const client = around.engine.newClient();
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      async (args) => {
+        const result = await next(args);
+        if (commandName === 'QueryCommand') {
+          const { due_shard } = settled as inbox.Item;
+          const values = (
+            args.input as { ExpressionAttributeValues: Record<string, { S: string }> }
+          ).ExpressionAttributeValues;
+          const stale = values[':shard']?.S === due_shard ? keys : [];
+          const attributes = [...stale, { ...(gone as inbox.Item), event_id: 'gone' }].map(
+            (key) => ({
+              session_open_id: { S: key.session_open_id },
+              event_id: { S: key.event_id },
+            }),
+          );
+          Object.assign(result.output as object, { Items: attributes.slice(0, stale.length + 1) });
+        }
+        return result;
+      },
+    { step: 'initialize' },
+  );
+  const summary = await run(echo, { ...around.inbox, client });
+  expect(summary).toMatchObject({ taken: 2, replied: 1 });
+  expect(summary.absent).toBeGreaterThan(0);
+  expect(said()).toHaveLength(2);
+});
+
+test('no row is taken up that could not be finished', async () => {
+  await putMany(3);
+  clock.advance(120_000);
+  const delivery = around.delivery(echo);
+  expect(await deliverDue({ ...delivery, deadline: clock.now() + 89_999 })).toEqual({});
+});
+
+test('no row whose worker ended without a word is taken up that could not be finished', async () => {
+  for (const item of await putMany(2)) {
+    clock.advance(120_000);
+    await inbox.claim(around.inbox, item);
+  }
+  clock.advance(180_000);
+  const slow: Robot = { at: [[/^/, () => void clock.advance(1)]] };
+  const delivery = { ...around.delivery(slow), deadline: clock.now() + 90_000 };
+  expect(await deliverDue(delivery)).toEqual({ ignored: 1 });
+});
+
+test('what a run comes to is counted, and for how long the oldest row has been due', async () => {
+  const [replied, unknown] = await putMany(2);
+  clock.advance(90_000);
+  await around.put(saying('given up'));
+  clock.advance(60_000);
+  await inbox.storeReply(around.inbox, inbox.unclaimed(unknown as inbox.Item), [sendText('x')]);
+  expect(await countedDuring(run)).toEqual(
+    expect.arrayContaining([
+      { Replies: 1, ReplyMilliseconds: 150_000 },
+      { UnknownOutcomes: 1 },
+      { OldestDueSeconds: 150 },
+    ]),
+  );
+  expect(await around.read(replied as inbox.Item)).toMatchObject({ status: 'replied' });
+  clock.advance(25 * 3_600_000);
+  expect(await countedDuring(run)).toEqual([
+    { Failures: 1 },
+    { OldestDueSeconds: 25 * 3_600 + 60 },
+  ]);
+  expect(await countedDuring(run)).toEqual([{ OldestDueSeconds: 0 }]);
+});
+
+test('an outage of VVChat is seen long before a row fails of it', async () => {
+  await around.put();
+  around.vvchat.intervene = ({ operation }) => (operation === 'send' ? answering(503) : undefined);
+  const seen: number[] = [];
+  for (let minute = 0; minute < 60; minute++) {
+    clock.advance(60_000);
+    for (const it of await countedDuring(run)) {
+      const { OldestDueSeconds = 0 } = it as { OldestDueSeconds?: number };
+      seen.push(OldestDueSeconds);
+    }
+  }
+  // The alarm looks at the most of an hour.
+  expect(Math.max(...seen)).toBeGreaterThan(900);
+});
+
+test('a DynamoDB that fails at one row is no matter of the others', async () => {
+  const [item] = await putMany(5);
+  clock.advance(120_000);
+  const client = around.engine.newClient();
+  beforeCalls(client, (operation, { Key }) => {
+    if (operation === 'UpdateItem' && Key?.event_id?.S === item?.event_id) {
+      throw Object.assign(new Error('x'), { name: 'InternalServerError' });
+    }
+  });
+  expect(await run(echo, { ...around.inbox, client })).toEqual({ replied: 4, stalled: 1 });
+});
+
+test('an index that cannot be read whole is told of after all that could be read was delivered', async () => {
+  const items = await putMany(30);
+  clock.advance(120_000);
+  const client = around.engine.newClient();
+  failToReadShard(client, items[0]?.due_shard);
+  await expect(run(echo, { ...around.inbox, client })).rejects.toThrow('no');
+  const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
+  expect(said().sort()).toEqual(others.map(({ text }) => text).sort());
+  for (const item of others) {
+    expect(await around.read(item)).toMatchObject({ status: 'replied' });
+  }
+});

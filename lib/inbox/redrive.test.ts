@@ -1,0 +1,257 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeCalls, Clock } from '../../test/engine.ts';
+import { saying } from '../../test/fixtures.ts';
+import { type Surroundings, startTestHarness } from '../../test/harness.ts';
+import { answering, resetting } from '../../test/proxy.ts';
+import { iso, type Table } from '../aws/table.ts';
+import { deliverNew } from '../delivery/deliver.ts';
+import { deliverDue } from '../delivery/retry.ts';
+import { sendText } from '../vvchat/command.ts';
+import type { Event } from '../vvchat/event.ts';
+import { redrive } from './redrive.ts';
+import * as inbox from './transitions.ts';
+
+let clock: Clock;
+let around: Surroundings;
+
+beforeEach(async () => {
+  clock = new Clock();
+  around = await startTestHarness(clock);
+  for (const level of ['info', 'warn', 'error'] as const) {
+    vi.spyOn(console, level).mockImplementation(() => {});
+  }
+});
+afterEach(() => around[Symbol.asyncDispose]());
+
+const said = () => around.vvchat.carried.map(({ params }) => params.text);
+
+/** A minute; a deadline that far away. */
+const ask = (request: unknown, table: Table = around.inbox) =>
+  redrive(table, request, clock.now() + 60_000);
+
+/** A row that failed, each a second after the one before. */
+async function failed(event?: Event, last_error = 'VVChat answered 400') {
+  const item = await around.put(event);
+  clock.advance(1_000);
+  await inbox.fail(around.inbox, inbox.unclaimed(item), last_error, 30);
+  return item;
+}
+
+const failedMany = async (length: number) => {
+  const items: inbox.Item[] = [];
+  for (let i = 0; i < length; i++) items.push(await failed());
+  return items;
+};
+
+const run = () => deliverDue(around.delivery({ at: [[/^/, ({ text }) => sendText(text)]] }));
+
+describe('a failed row', () => {
+  test('is put back as a new one, but for its attempts, and is answered', async () => {
+    const item = await failed();
+    const before = await around.read(item);
+    clock.advance(3_600_000);
+    expect(await ask({})).toEqual({ redriven: 1, outcome_unknown: 0, others: 0 });
+    const { expires_at: _, ...rest } = before;
+    expect(await around.read(item)).toEqual({
+      ...rest,
+      status: 'pending',
+      robot_calls: 0,
+      claims: 1,
+      write_id: expect.not.stringMatching(before.write_id),
+      due_shard: item.due_shard,
+      next_attempt_at: iso(clock.now()),
+      give_up_at: iso(clock.now() + 24 * 3_600_000),
+    });
+    expect(await run()).toEqual({ replied: 1 });
+    expect(said()).toEqual([item.text]);
+    expect(await around.read(item)).toMatchObject({ status: 'replied', claims: 2 });
+  });
+
+  test('goes on with what the robot has answered, where that stopped', async () => {
+    const item = await around.put();
+    const robot = { at: [[/^/, () => [sendText('1'), sendText('2'), sendText('3')]]] } as const;
+    around.vvchat.fault('send', answering(200), answering(400));
+    expect(await deliverNew(around.delivery(robot), item)).toBe('failed');
+    expect(await around.read(item)).toMatchObject({ status: 'failed', sent: 1 });
+    await ask({});
+    expect(await run()).toEqual({ replied: 1 });
+    expect(said()).toEqual(['2', '3']);
+  });
+
+  test('is listed, without what was said in it, and stays as it is', async () => {
+    const items = [await failed(), await failed(saying('a secret'), 'gave up: no token')];
+    const before = await Promise.all(items.map(around.read));
+    const answer = await ask({ list: true });
+    expect(answer).toEqual({
+      listed: 2,
+      outcome_unknown: 0,
+      others: 0,
+      rows: before.map(({ session_open_id, event_id, next_attempt_at, last_error }) => ({
+        session_open_id,
+        event_id,
+        app_id: 'test',
+        failed_at: next_attempt_at,
+        sent: 0,
+        last_error,
+      })),
+    });
+    expect(JSON.stringify(answer)).not.toMatch(/a secret/);
+    expect(await Promise.all(items.map(around.read))).toEqual(before);
+  });
+
+  test('whose outcome is unknown stays failed, unless it is asked for', async () => {
+    const item = await around.put();
+    around.vvchat.fault('send', resetting, resetting);
+    await deliverNew(around.delivery({ at: [[/^/, () => sendText('once')]] }), item);
+    clock.advance(3_600_000);
+    expect(await run()).toEqual({ failed: 1 });
+    expect(await ask({})).toEqual({ redriven: 0, outcome_unknown: 1, others: 0 });
+    expect(await ask({ list: true, outcome_unknown: true })).toMatchObject({
+      listed: 1,
+      rows: [{ last_error: 'outcome unknown', unknown: [0] }],
+    });
+    expect(await ask({ outcome_unknown: true })).toMatchObject({ redriven: 1 });
+    expect(await run()).toEqual({ replied: 1 });
+    expect(said()).toEqual(['once']);
+  });
+
+  test('that somebody else puts back in this moment is no matter', async () => {
+    await failed();
+    const table = { ...around.inbox, client: around.engine.newClient() };
+    beforeCalls(table.client, (operation) => operation === 'UpdateItem' && ask({}));
+    expect(await ask({}, table)).toEqual({ redriven: 0, outcome_unknown: 0, others: 1 });
+  });
+
+  test('that is not failed any more when it is looked at is not listed', async () => {
+    await failed();
+    const table = { ...around.inbox, client: around.engine.newClient() };
+    beforeCalls(table.client, (operation) => operation === 'GetItem' && ask({}));
+    expect(await ask({ list: true }, table)).toEqual({
+      listed: 0,
+      outcome_unknown: 0,
+      others: 1,
+      rows: [],
+    });
+  });
+
+  test('that DynamoDB refuses to put back fails the call, and the same call again goes on', async () => {
+    const items = [await failed(), await failed(saying('another'))];
+    const table = { ...around.inbox, client: around.engine.newClient() };
+    const refused = Object.assign(new Error('refused'), { name: 'AccessDeniedException' });
+    let writes = 0;
+    beforeCalls(table.client, async (operation) => {
+      if (operation !== 'UpdateItem') return;
+      if (++writes === 1) throw refused;
+      await ask({ list: true });
+    });
+    await expect(ask({}, table)).rejects.toBe(refused);
+    // The other one was put back by then, not a moment later.
+    expect(await ask({})).toMatchObject({ redriven: 1 });
+    for (const item of items) expect(await around.read(item)).toMatchObject({ status: 'pending' });
+  });
+});
+
+describe('of many', () => {
+  test.each([
+    [{ app_id: 'qiyunxin' }, 1],
+    [{ app_id: 'nobody' }, 0],
+    [{ session_open_id: 'another group' }, 1],
+    [{ last_error: 'gave up' }, 1],
+    [{ from: '2026-03-14T09:00:02Z' }, 2],
+    [{ to: '2026-03-14T09:00:02.000Z' }, 2],
+    [{ from: '2026-03-14T10:00:02+01:00', to: '2026-03-14T09:00:02Z' }, 1],
+  ])('those are put back that %j names: %i', async (request, redriven) => {
+    const one = saying('1');
+    one.data.robot.app_id = 'qiyunxin';
+    const two = saying('2');
+    two.data.session.session_open_id = 'another group';
+    await failed(one);
+    await failed(two);
+    await failed(saying('3'), 'gave up: VVChat answered 503');
+    expect(await ask(request)).toMatchObject({ redriven });
+  });
+
+  test('a call looks at no more than its limit, and the next one goes on', async () => {
+    const items = await failedMany(7);
+    const seen: string[] = [];
+    let after: string | undefined;
+    for (const expected of [3, 3, 1]) {
+      const answer = await ask({ list: true, limit: 3, ...(after && { after }) });
+      expect(answer.listed).toBe(expected);
+      seen.push(...(answer.rows ?? []).map(({ event_id }) => event_id));
+      after = answer.after;
+    }
+    expect(after).toBeUndefined();
+    expect(seen).toEqual(items.map(({ event_id }) => event_id));
+
+    expect(await ask({ limit: 3 })).toMatchObject({ redriven: 3, after: expect.any(String) });
+    expect(await ask({ limit: 4 })).toMatchObject({ redriven: 4, after: expect.any(String) });
+    expect(await ask({ limit: 4 })).toEqual({ redriven: 0, outcome_unknown: 0, others: 0 });
+    expect(await run()).toEqual({ replied: 7 });
+  });
+
+  test('rows that fail again are not put back again by going on', async () => {
+    await failedMany(3);
+    let after: unknown;
+    for (const more of [true, true, true, false]) {
+      const answer = await ask({
+        limit: 1,
+        to: '2027-01-01T00:00:00Z',
+        ...(after !== undefined && { after }),
+      });
+      expect(answer).toMatchObject({ redriven: more ? 1 : 0 });
+      clock.advance(1_000);
+      around.vvchat.fault('send', answering(400));
+      if (more) expect(await run()).toEqual({ failed: 1 });
+      ({ after } = answer);
+    }
+    expect(after).toBeUndefined();
+  });
+
+  test('a call without time puts some back all the same, and says where to go on', async () => {
+    await failedMany(26);
+    const { after, ...answer } = await redrive(around.inbox, {}, clock.now());
+    expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
+    expect(await ask({ after })).toMatchObject({ redriven: 1 });
+  });
+
+  test('a call whose time is up says where to go on', async () => {
+    await failedMany(30);
+    const soon = clock.now() + 20_500;
+    const slow = { ...around.inbox, client: around.engine.newClient() };
+    let reads = 0;
+    beforeCalls(slow.client, (operation) => {
+      if (operation === 'GetItem' && ++reads === 25) clock.advance(1_000);
+    });
+    const { after, ...answer } = await redrive(slow, {}, soon);
+    expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
+    expect(await ask({ after })).toEqual({ redriven: 5, outcome_unknown: 0, others: 0 });
+  });
+});
+
+test.each([
+  [[], 'redrive must be an object, such as {} or {"list": true}.'],
+  ['all', 'redrive must be an object, such as {} or {"list": true}.'],
+  [null, 'redrive must be an object, such as {} or {"list": true}.'],
+  [
+    { lsit: true },
+    'redrive.lsit is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after.',
+  ],
+  [{ limit: 0 }, 'redrive.limit must be a whole number from 1 to 1000.'],
+  [{ limit: '5' }, 'redrive.limit must be a whole number from 1 to 1000.'],
+  [{ limit: 1.5, list: 1 }, /list must be true or false.*limit must be a whole number/],
+  [{ from: 'yesterday' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: '2026-02-31T00:00:00Z' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: '2026-03-14' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: '2026-03-14T09:00' }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [{ from: 5 }, 'redrive.from must be a time such as "2026-03-14T09:00:00Z".'],
+  [
+    { from: '2026-03-14T09:00:00Z', to: '2026-03-14T08:00:00Z' },
+    'redrive.from must not be later than redrive.to.',
+  ],
+  [{ app_id: '' }, 'redrive.app_id must not be empty.'],
+  [{ after: 'x' }, 'redrive.after must be what an earlier answer had as "after".'],
+  [{ after: 5 }, 'redrive.after must be what an earlier answer had as "after".'],
+])('what is not understood is refused: %j', async (request, message) => {
+  await expect(ask(request)).rejects.toThrow(message);
+});

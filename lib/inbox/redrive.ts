@@ -1,0 +1,226 @@
+import * as v from 'valibot';
+import { iso, type Table } from '../aws/table.ts';
+import { SafeError } from '../error.ts';
+import * as inbox from './transitions.ts';
+
+/** What an operator asked for is not understood; the message says what is wrong, and what to write. */
+export class InvalidRedriveError extends SafeError {
+  override readonly name = 'InvalidRedriveError';
+}
+
+/** What became of the failed rows that were looked at. */
+export interface Redriven {
+  /** How many were put back: they are due, and `retry` answers them within a minute or two. */
+  readonly redriven?: number;
+  /** How many would be. */
+  readonly listed?: number;
+  /** How many of those that were asked for stay failed, since a command of theirs may have been carried out. */
+  readonly outcome_unknown: number;
+  /** How many are not among those that were asked for. */
+  readonly others: number;
+  /** There may be more: the same request with this as `after` goes on. */
+  readonly after?: string;
+  /** Which would be put back. */
+  readonly rows?: readonly FailedRow[];
+}
+
+export type FailedRow = inbox.Key &
+  Pick<inbox.Item, 'app_id' | 'last_error' | 'sent' | 'unknown'> & { readonly failed_at: string };
+
+const MAX_LIMIT = 1_000;
+
+/** How many rows are read and written at a time. */
+const AT_ONCE = 25;
+
+/** No more rows are taken up with less time than this before the deadline. */
+const SPARE_MS = 20_000;
+
+const limitRange = `must be a whole number from 1 to ${MAX_LIMIT}`;
+
+const text = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
+
+/** With its zone: the function's own is nobody's. */
+const WHOLE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** `Date.parse` takes the 31st of February for the 3rd of March. */
+function isOnCalendar(time: string): boolean {
+  const day = time.slice(0, 10);
+  const midnight = Date.parse(`${day}T00:00Z`);
+  return (
+    !Number.isNaN(Date.parse(time)) && !Number.isNaN(midnight) && iso(midnight).startsWith(day)
+  );
+}
+
+const time = v.pipe(
+  v.string('must be a time such as "2026-03-14T09:00:00Z"'),
+  v.check(
+    (it) => WHOLE_TIME.test(it) && isOnCalendar(it),
+    'must be a time such as "2026-03-14T09:00:00Z"',
+  ),
+  v.transform((it) => iso(Date.parse(it))),
+);
+
+/** The last row that was looked at, and up to when failed rows are: those that fail again lie behind that. */
+const Place = v.strictObject({
+  session_open_id: text,
+  event_id: text,
+  next_attempt_at: text,
+  to: text,
+});
+
+const WRONG_PLACE = 'must be what an earlier answer had as "after"';
+
+const place = v.pipe(
+  v.string(WRONG_PLACE),
+  v.rawTransform(({ dataset: { value }, addIssue, NEVER }) => {
+    const json = Buffer.from(value, 'base64url').toString();
+    const result = v.safeParse(v.pipe(v.string(), v.parseJson(), Place), json);
+    if (result.success) return result.output;
+    addIssue({ message: WRONG_PLACE });
+    return NEVER;
+  }),
+);
+
+const boolean = v.boolean('must be true or false');
+
+const Redrive = v.pipe(
+  v.strictObject(
+    {
+      /** Tells which rows these are, and changes nothing. */
+      list: v.optional(boolean, false),
+      /** How many failed rows to look at. */
+      limit: v.optional(
+        v.pipe(
+          v.number(limitRange),
+          v.integer(limitRange),
+          v.minValue(1, limitRange),
+          v.maxValue(MAX_LIMIT, limitRange),
+        ),
+        100,
+      ),
+      app_id: v.optional(text),
+      session_open_id: v.optional(text),
+      /** How `last_error` begins. */
+      last_error: v.optional(text),
+      /** When they failed, both included. */
+      from: v.optional(time, '1970-01-01T00:00:00Z'),
+      to: v.optional(time),
+      /** Also those of which a command may have been carried out: that one may then be said again. */
+      outcome_unknown: v.optional(boolean, false),
+      after: v.optional(place),
+    },
+    ({ expected }) =>
+      expected === 'never'
+        ? 'is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after'
+        : 'must be an object, such as {} or {"list": true}',
+  ),
+  v.forward(
+    v.check(({ from, to = from }) => from <= to, 'must not be later than redrive.to'),
+    ['from'],
+  ),
+  v.forward(
+    v.check(
+      ({ from, to, after }) =>
+        !after ||
+        (from <= after.next_attempt_at &&
+          after.next_attempt_at <= after.to &&
+          after.to <= (to ?? after.to)),
+      'must come with the same from and to as in the call that answered it',
+    ),
+    ['after'],
+  ),
+);
+
+type Redrive = v.InferOutput<typeof Redrive>;
+
+interface Taken {
+  readonly as: 'taken' | 'outcome_unknown' | 'others';
+  readonly row?: FailedRow;
+}
+
+/**
+ * Puts failed rows back into the inbox, or lists them.
+ *
+ * Bounded, and resumable: a call looks at `limit` rows at most; the same request again, with `after` from the
+ * answer, goes on, up to the time of the first call. A call that ends in the middle has put back some, and leaves
+ * the others as they are.
+ *
+ * @param request `{ list?, limit?, app_id?, session_open_id?, last_error?, from?, to?, outcome_unknown?, after? }`
+ * @throws {InvalidRedriveError}
+ */
+export async function redrive(table: Table, request: unknown, deadline: number): Promise<Redriven> {
+  const wanted = parse(request);
+  const { from, limit, after } = wanted;
+  const now = iso(table.now());
+  const to = after?.to ?? (wanted.to !== undefined && wanted.to < now ? wanted.to : now);
+  const keys = await inbox.failedRows(table, limit, { from, to }, after);
+  const counts = { taken: 0, outcome_unknown: 0, others: 0 };
+  const rows: FailedRow[] = [];
+
+  const take = async (key: inbox.Key): Promise<Taken> => {
+    const item = await inbox.read(table, key);
+    if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
+    if (inbox.isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
+    if (!wanted.list) await inbox.redrive(table, item);
+    return { as: 'taken', row: rowOf(item) };
+  };
+  const takeOrLeave = async (key: inbox.Key): Promise<Taken> => {
+    try {
+      return await take(key);
+    } catch (error) {
+      // Somebody else has put it back in this moment.
+      if (error instanceof inbox.LeaseLostError) return { as: 'others' };
+      throw error;
+    }
+  };
+
+  let looked = 0;
+  while (looked < keys.length && (looked === 0 || table.now() < deadline - SPARE_MS)) {
+    const batch = keys.slice(looked, looked + AT_ONCE);
+    // Whatever one comes to, the function is not to end before the others have come to something.
+    const taken = await Promise.allSettled(batch.map(takeOrLeave));
+    for (const it of taken) {
+      if (it.status === 'rejected') throw it.reason;
+      counts[it.value.as]++;
+      if (it.value.row) rows.push(it.value.row);
+    }
+    looked += batch.length;
+  }
+  const last = keys[looked - 1] ?? after;
+  const isOver = looked === keys.length && keys.length < limit;
+  const { taken, ...left } = counts;
+  return {
+    ...(wanted.list ? { listed: taken } : { redriven: taken }),
+    ...left,
+    ...(!isOver &&
+      last && { after: Buffer.from(JSON.stringify({ ...last, to })).toString('base64url') }),
+    ...(wanted.list && { rows }),
+  };
+}
+
+function parse(request: unknown): Redrive {
+  // To valibot a list is an object as well.
+  const named = Array.isArray(request) ? null : request;
+  const result = v.safeParse(Redrive, named, { abortPipeEarly: true });
+  if (result.success) return result.output;
+  const faults = result.issues.map((issue) => {
+    const path = v.getDotPath(issue);
+    return `redrive${path === null ? '' : `.${path}`} ${issue.message}`;
+  });
+  throw new InvalidRedriveError(`${faults.join('; ')}.`);
+}
+
+const isWanted = (item: inbox.Item, { app_id, session_open_id, last_error }: Redrive) =>
+  (app_id === undefined || item.app_id === app_id) &&
+  (session_open_id === undefined || item.session_open_id === session_open_id) &&
+  (last_error === undefined || item.last_error?.startsWith(last_error) === true);
+
+const rowOf = (item: inbox.Item): FailedRow => ({
+  session_open_id: item.session_open_id,
+  event_id: item.event_id,
+  app_id: item.app_id,
+  failed_at: item.next_attempt_at,
+  sent: item.sent,
+  ...(item.unknown && { unknown: item.unknown }),
+  ...(item.last_error !== undefined && { last_error: item.last_error }),
+});

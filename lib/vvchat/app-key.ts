@@ -1,0 +1,50 @@
+import { GetParameterCommand, ParameterNotFound, SSMClient } from '@aws-sdk/client-ssm';
+import type { DeliveryConfig } from '../config.ts';
+
+/** There is no key for an app, or none could be read. */
+export class AppKeyError extends Error {
+  override readonly name = 'AppKeyError';
+}
+
+/** So that the key and the token for it are there within the lease of whoever fetches the token. */
+const READ_MS = 4_000;
+
+/**
+ * Where the apps' keys are: in SSM parameters below a path (SecureString, read anew at each call, so that a
+ * changed key needs no deployment), or in the configuration itself.
+ *
+ * @returns a function that rejects with {@link AppKeyError}
+ */
+export function appKeys({
+  APP_KEYS,
+  APP_KEYS_PREFIX,
+}: Pick<DeliveryConfig, 'APP_KEYS' | 'APP_KEYS_PREFIX'>): (app_id: string) => Promise<string> {
+  if (APP_KEYS) {
+    return async (app_id) => APP_KEYS.get(app_id) ?? missing(app_id, 'APP_KEYS');
+  }
+  const ssm = new SSMClient({
+    maxAttempts: 3,
+    requestHandler: {
+      connectionTimeout: 1_000,
+      requestTimeout: 2_000,
+      throwOnRequestTimeout: true,
+    },
+  });
+  return async (app_id) => {
+    try {
+      const { Parameter } = await ssm.send(
+        new GetParameterCommand({ Name: `${APP_KEYS_PREFIX}${app_id}`, WithDecryption: true }),
+        { abortSignal: AbortSignal.timeout(READ_MS) },
+      );
+      return Parameter?.Value || missing(app_id, `${APP_KEYS_PREFIX}`);
+    } catch (cause) {
+      if (cause instanceof AppKeyError) throw cause;
+      if (cause instanceof ParameterNotFound) return missing(app_id, `${APP_KEYS_PREFIX}`, cause);
+      throw new AppKeyError(`the key of app ${app_id} cannot be read from SSM`, { cause });
+    }
+  };
+}
+
+function missing(app_id: string, place: string, cause?: unknown): never {
+  throw new AppKeyError(`app ${app_id} has no key in ${place}`, { cause });
+}

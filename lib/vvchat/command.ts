@@ -1,0 +1,129 @@
+import { SafeError } from '../error.ts';
+import type { Session } from './event.ts';
+
+/** What a robot tells VVChat to do. Source: robot protocol v1, "Robot API", table of commands. */
+export type Command =
+  | { readonly cmd: 'send-text'; readonly params: { readonly text: string } }
+  | {
+      readonly cmd: 'webview-group-open';
+      readonly params: { readonly height: string; readonly url: string };
+    }
+  | { readonly cmd: 'webview-group-close' }
+  | {
+      readonly cmd: 'webview-group-refresh';
+      readonly params: { readonly height?: string; readonly url: string };
+    };
+
+/** A share of the screen, `1%` to `100%`, or a whole number of pixels. */
+export type Height = `${number}%` | number;
+
+/** A command that VVChat could not carry out, however often it were sent. */
+export class InvalidCommandError extends SafeError {
+  override readonly name = 'InvalidCommandError';
+}
+
+/**
+ * Says something in the session.
+ *
+ * @throws {InvalidCommandError} when there is nothing but white space in the text
+ */
+export function sendText(text: string): Command {
+  if (typeof text !== 'string' || text.trim() === '') {
+    throw new InvalidCommandError(
+      'sendText: the text is empty; pass at least one visible character.',
+    );
+  }
+  return { cmd: 'send-text', params: { text } };
+}
+
+/**
+ * Opens the web view of a group, or another page in it.
+ *
+ * @throws {InvalidCommandError} when the height or the address is not one
+ */
+export function openWebview({ height, url }: { height: Height; url: string }): Command {
+  return {
+    cmd: 'webview-group-open',
+    params: { height: wireHeight('openWebview', height), url: webAddress('openWebview', url) },
+  };
+}
+
+/** Closes the web view of a group. */
+export function closeWebview(): Command {
+  return { cmd: 'webview-group-close' };
+}
+
+/**
+ * Loads a page in the open web view of a group. Without a height the view stays as high as it is.
+ *
+ * @throws {InvalidCommandError} when the height or the address is not one
+ */
+export function refreshWebview({ height, url }: { height?: Height; url: string }): Command {
+  const params = { url: webAddress('refreshWebview', url) };
+  return {
+    cmd: 'webview-group-refresh',
+    params:
+      height === undefined ? params : { height: wireHeight('refreshWebview', height), ...params },
+  };
+}
+
+const COMMANDS: readonly Command['cmd'][] = [
+  'send-text',
+  'webview-group-open',
+  'webview-group-close',
+  'webview-group-refresh',
+];
+
+/** Whether a value that a handler returned came from one of the builders. */
+export const isCommand = (value: unknown): value is Command =>
+  typeof value === 'object' &&
+  value !== null &&
+  'cmd' in value &&
+  COMMANDS.some((cmd) => cmd === value.cmd);
+
+/** The body of `POST /robotapi/v1/message/send`. */
+export interface Message {
+  readonly type: 'cmd';
+  readonly session_open_id: string;
+  readonly session_type: Session['session_type'];
+  readonly to_type: Session['session_type'];
+  readonly to: string;
+  readonly content: { readonly cmd: Command['cmd']; readonly params?: string };
+}
+
+/**
+ * Puts a command into the form that the robot API takes, for everybody in a session: `params` is a string
+ * that holds JSON, and in a one-to-one chat the session's id is the person's.
+ *
+ * @throws {InvalidCommandError} for a web view outside of a group, where VVChat has none
+ */
+export function toMessage(command: Command, { session_open_id, session_type }: Session): Message {
+  const { cmd } = command;
+  if (cmd !== 'send-text' && session_type !== GROUP) {
+    throw new InvalidCommandError(`${cmd}: only groups have a web view; answer with a text here.`);
+  }
+  return {
+    type: 'cmd',
+    session_open_id,
+    session_type,
+    to_type: session_type,
+    to: session_open_id,
+    content: 'params' in command ? { cmd, params: JSON.stringify(command.params) } : { cmd },
+  };
+}
+
+const GROUP: Session['session_type'] = '2';
+const PERCENTAGE = /^(?:[1-9]\d?|100)%$/;
+
+function wireHeight(builder: string, height: Height): string {
+  if (typeof height === 'number' && Number.isSafeInteger(height) && height > 0) return `${height}`;
+  if (typeof height === 'string' && PERCENTAGE.test(height)) return height;
+  throw new InvalidCommandError(
+    `${builder}: the height is neither "1%" to "100%" nor a whole number of pixels above 0.`,
+  );
+}
+
+function webAddress(builder: string, url: string): string {
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url;
+  throw new InvalidCommandError(`${builder}: the url is not a whole http or https address.`);
+}

@@ -1,0 +1,113 @@
+import * as v from 'valibot';
+import { SafeError } from '../error.ts';
+
+/** An event that VVChat documents. Source: robot protocol v1, "Events". */
+export type Event = v.InferOutput<typeof KnownEvent>;
+export type EventName = Event['event'];
+export type Session = Event['data']['session'];
+export type Robot = Event['data']['robot'];
+export type Trigger = Event['data']['trigger'];
+
+/** An event in a v1 envelope whose name is not documented. */
+export interface UnknownEvent {
+  readonly unknown: string;
+}
+
+/** One thing that is wrong with an event: where (RFC 6901) and what, in a fixed text. */
+export interface EventFault {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+export class InvalidEventError extends SafeError {
+  override readonly name = 'InvalidEventError';
+  readonly faults: readonly EventFault[];
+
+  constructor(faults: readonly EventFault[]) {
+    super('The event does not have the shape that the VVChat robot protocol v1 documents.');
+    this.faults = faults;
+  }
+}
+
+/**
+ * Reads the JSON value of a posted event. Fields beyond the documented ones are let through and dropped.
+ *
+ * @throws {InvalidEventError} naming every fault; its texts repeat nothing of what was received.
+ */
+export function readEvent(value: unknown): Event | UnknownEvent {
+  const { event } = parse(Envelope, value);
+  return isEventName(event) ? parse(KnownEvent, value) : { unknown: event };
+}
+
+const EVENT_NAMES = ['join-group-for-invite', 'session-open', 'at'] as const;
+
+export const isEventName = (name: string): name is EventName =>
+  EVENT_NAMES.some((known) => known === name);
+
+const MAX_ID_LENGTH = 256;
+
+const id = v.pipe(
+  v.string('must be a string'),
+  v.minLength(1, 'must not be empty'),
+  v.maxLength(MAX_ID_LENGTH, `must have at most ${MAX_ID_LENGTH} characters`),
+  v.check((text) => text.isWellFormed(), 'must be well-formed Unicode'),
+  v.regex(/^\P{Cc}*$/u, 'must not have control characters'),
+);
+
+const object = <const T extends v.ObjectEntries>(entries: T) =>
+  v.object(entries, ({ expected }) => (expected === 'Object' ? 'must be an object' : 'is missing'));
+
+const person = object({ target: v.literal('user'), open_id: id });
+
+/** What `open_id` holds for a target other than a person is not documented: nothing depends on it. */
+const otherTarget = object({ target: id, open_id: v.fallback(v.optional(id), undefined) });
+
+const isPerson = (input: unknown) =>
+  typeof input === 'object' && input !== null && 'target' in input && input.target === 'user';
+
+const surroundings = {
+  robot: object({ app_id: id, open_id: id, robot_no: id }),
+  session: object({
+    session_open_id: id,
+    session_type: v.picklist(['1', '2'], 'must be "1" (one-to-one chat) or "2" (group)'),
+  }),
+  trigger: v.lazy(
+    (input): v.GenericSchema<unknown, { target: string; open_id?: string | undefined }> =>
+      isPerson(input) ? person : otherTarget,
+  ),
+};
+
+/** A lone surrogate cannot be stored as UTF-8, and is no reason to lose a message. */
+const text = v.pipe(
+  v.string('must be a string'),
+  v.transform((received) => received.toWellFormed()),
+);
+
+const version = v.literal('v1', 'must be "v1"');
+
+const Envelope = object({ event: id, version });
+
+const KnownEvent = v.variant('event', [
+  object({
+    event: v.picklist(['join-group-for-invite', 'session-open']),
+    version,
+    data: object(surroundings),
+  }),
+  object({
+    event: v.literal('at'),
+    version,
+    data: object({ ...surroundings, content: object({ text }) }),
+  }),
+]);
+
+function parse<const T extends v.GenericSchema>(schema: T, value: unknown): v.InferOutput<T> {
+  const result = v.safeParse(schema, value);
+  if (result.success) return result.output;
+  throw new InvalidEventError(
+    result.issues.map((issue) => ({ pointer: pointerOf(issue), detail: issue.message })),
+  );
+}
+
+/** Every key on the path is one of the schema's own, so none needs escaping and none is the sender's. */
+const pointerOf = ({ path }: Pick<v.BaseIssue<unknown>, 'path'>) =>
+  (path ?? []).map(({ key }) => `/${String(key)}`).join('');

@@ -1,0 +1,256 @@
+import { GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  beforeCalls,
+  Clock,
+  type Engine,
+  loseFirstAnswer,
+  startEngine,
+} from '../../test/engine.ts';
+import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
+import { type FetchedToken, VVChatError } from './api.ts';
+import { AppKeyError } from './app-key.ts';
+import { createTokens, NoTokenError, TOKEN_LEASE_MS } from './token.ts';
+
+let engine: Engine;
+let clock: Clock;
+let table: Table;
+let app_id: string;
+let apps = 0;
+
+beforeAll(async () => {
+  engine = await startEngine();
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+beforeEach(() => {
+  clock = new Clock();
+  table = engine.table('tokens', clock);
+  app_id = `app-${++apps}`;
+});
+
+/** VVChat, which gives a new token at each call. */
+const vvchat = () => {
+  let given = 0;
+  const fetchToken = async (): Promise<FetchedToken> => ({
+    token: `token-${++given}`,
+    expiresAt: clock.now() + 7_200_000,
+  });
+  return Object.assign(fetchToken, { given: () => given });
+};
+
+const rejecting = (error: Error) => () => Promise.reject(error);
+
+const row = async () => {
+  const { Item = {} } = await table.client.send(
+    new GetItemCommand({ TableName: table.name, Key: toAttributes({ app_id }) }),
+  );
+  return fromAttributes(Item);
+};
+
+const put = (values: Record<string, string | number>) =>
+  table.client.send(
+    new PutItemCommand({ TableName: table.name, Item: toAttributes({ app_id, ...values }) }),
+  );
+
+describe('get', () => {
+  test('fetches a token, stores it and gives the lease back', async () => {
+    const fetchToken = vvchat();
+    const token = await createTokens(table, fetchToken).get(app_id);
+    expect(token).toEqual({
+      token: 'token-1',
+      fetchedAt: clock.now(),
+      expiresAt: clock.now() + 7_200_000,
+    });
+    expect(await row()).toEqual({
+      app_id,
+      token: 'token-1',
+      fetched_at: iso(clock.now()),
+      expires_at: (clock.now() + 7_200_000) / 1_000,
+    });
+  });
+
+  test('asks neither VVChat nor the table again while the token is good', async () => {
+    const fetchToken = vvchat();
+    const tokens = createTokens(table, fetchToken);
+    const first = await tokens.get(app_id);
+    await put({ token: 'other' });
+    clock.advance(7_140_000 - 1);
+    expect(await tokens.get(app_id)).toEqual(first);
+    clock.advance(1);
+    expect(await tokens.get(app_id)).toMatchObject({ token: 'token-2' });
+    expect(fetchToken.given()).toBe(2);
+  });
+
+  test('takes the token that another worker has stored', async () => {
+    const fetchToken = vvchat();
+    const first = await createTokens(table, fetchToken).get(app_id);
+    expect(await createTokens(table, fetchToken).get(app_id)).toEqual(first);
+    expect(fetchToken.given()).toBe(1);
+  });
+
+  test('asks VVChat once for 100 cold workers, with many deliveries each', async () => {
+    const fetchToken = vvchat();
+    const workers = Array.from({ length: 100 }, () => createTokens(table, fetchToken));
+    const ticking = setInterval(() => clock.advance(20), 20);
+    const got = await Promise.all(
+      workers.flatMap((tokens) => [tokens.get(app_id), tokens.get(app_id)]),
+    ).finally(() => clearInterval(ticking));
+    expect(new Set(got.map(({ token }) => token))).toEqual(new Set(['token-1']));
+    expect(fetchToken.given()).toBe(1);
+  });
+
+  test('asks nobody, when another worker has fetched a token since the row was read', async () => {
+    const fetchToken = vvchat();
+    const slow = { ...table, client: engine.newClient() };
+    const reads: unknown[] = [];
+    beforeCalls(slow.client, async (operation, { ConsistentRead }) => {
+      if (operation === 'UpdateItem') await createTokens(table, fetchToken).get(app_id);
+      else reads.push(ConsistentRead);
+    });
+    expect(await createTokens(slow, fetchToken).get(app_id)).toMatchObject({ token: 'token-1' });
+    expect(fetchToken.given()).toBe(1);
+    expect(new Set(reads)).toEqual(new Set([true]));
+  });
+
+  test('looks into the table once for all deliveries of a worker', async () => {
+    await put({
+      token: 'stored',
+      fetched_at: iso(clock.now()),
+      expires_at: clock.now() / 1_000 + 7_200,
+    });
+    const watched = { ...table, client: engine.newClient() };
+    const calls: string[] = [];
+    beforeCalls(watched.client, (operation) => calls.push(operation));
+    const tokens = createTokens(watched, vvchat());
+    await Promise.all(Array.from({ length: 20 }, () => tokens.get(app_id)));
+    expect(calls).toEqual(['GetItem']);
+  });
+
+  test('takes the lease over from a worker that died', async () => {
+    await put({ lease_id: 'dead', lease_ends_at: iso(clock.now()) });
+    expect(await createTokens(table, vvchat()).get(app_id)).toMatchObject({ token: 'token-1' });
+    expect(await row()).not.toHaveProperty('lease_id');
+  });
+
+  test('gives up on a worker that takes too long', async () => {
+    await put({ lease_id: 'slow', lease_ends_at: iso(clock.now() + 3_600_000) });
+    const got = createTokens(table, vvchat()).get(app_id);
+    const ticking = setInterval(() => clock.advance(5_000), 10);
+    await expect(got.finally(() => clearInterval(ticking))).rejects.toThrow(
+      new NoTokenError('another worker is still fetching the token'),
+    );
+  });
+
+  test('knows its own lease when only the answer was lost', async () => {
+    const client = engine.newClient();
+    const isLost = loseFirstAnswer(client, 'UpdateItemCommand');
+    const fetchToken = vvchat();
+    const token = await createTokens({ ...table, client }, fetchToken).get(app_id);
+    expect(token).toMatchObject({ token: 'token-1' });
+    expect(isLost()).toBe(true);
+  });
+
+  test('uses its token even if the lease has ended meanwhile, and leaves the row to its new holder', async () => {
+    const tokens = createTokens(table, async () => {
+      await updateIf(table, { app_id }, { lease_id: 'other' }, ['attribute_exists(lease_id)']);
+      return { token: 'mine', expiresAt: clock.now() + 7_200_000 };
+    });
+    expect(await tokens.get(app_id)).toMatchObject({ token: 'mine' });
+    expect(await row()).toMatchObject({ lease_id: 'other' });
+    expect(await row()).not.toHaveProperty('token');
+  });
+
+  test('prefers a newer token of the new holder of the lease', async () => {
+    const tokens = createTokens(table, async () => {
+      clock.advance(1_000);
+      const newer = {
+        token: 'newer',
+        fetched_at: iso(clock.now() + 1),
+        expires_at: clock.now() / 1_000 + 7_200,
+        lease_id: undefined,
+      };
+      await updateIf(table, { app_id }, newer, ['attribute_exists(lease_id)']);
+      return { token: 'mine', expiresAt: clock.now() + 7_200_000 };
+    });
+    expect(await tokens.get(app_id)).toMatchObject({ token: 'newer' });
+  });
+
+  test('leaves what went wrong with the lease, so that nobody asks again before it ends', async () => {
+    const error = new VVChatError('busy', 'VVChat answered 503', { retryAfterMs: 9_000 });
+    const failing = createTokens(table, rejecting(error)).get(app_id);
+    await expect(failing).rejects.toMatchObject({
+      name: 'NoTokenError',
+      message: 'no token: VVChat answered 503',
+      retryAfterMs: 9_000,
+      cause: error,
+    });
+    const fetchToken = vvchat();
+    const tokens = createTokens(table, fetchToken);
+    await expect(tokens.get(app_id)).rejects.toThrow('no token: VVChat answered 503');
+    expect(fetchToken.given()).toBe(0);
+    clock.advance(TOKEN_LEASE_MS);
+    expect(await tokens.get(app_id)).toMatchObject({ token: 'token-1' });
+    expect(await row()).not.toHaveProperty('last_error');
+  });
+
+  test('says that an app has no key', async () => {
+    const error = new AppKeyError('app x has no key in APP_KEYS');
+    await expect(createTokens(table, rejecting(error)).get(app_id)).rejects.toMatchObject({
+      message: 'no token: app x has no key in APP_KEYS',
+      retryAfterMs: undefined,
+    });
+  });
+
+  test('tells of anything else by its kind alone', async () => {
+    const error = new TypeError('secret');
+    await expect(createTokens(table, rejecting(error)).get(app_id)).rejects.toMatchObject({
+      name: 'NoTokenError',
+      message: 'no token: TypeError',
+      cause: error,
+    });
+    const nowhere = createTokens({ ...table, name: 'no-such-table' }, vvchat());
+    const failure = new NoTokenError('no token: ResourceNotFoundException');
+    await expect(nowhere.get(app_id)).rejects.toThrow(failure);
+    const token = { token: 'x', fetchedAt: 0, expiresAt: 0 };
+    await expect(nowhere.replace(app_id, token)).rejects.toThrow(failure);
+  });
+});
+
+describe('replace', () => {
+  test('fetches another token in place of one that is older than a minute', async () => {
+    const fetchToken = vvchat();
+    const tokens = createTokens(table, fetchToken);
+    const rejected = await tokens.get(app_id);
+    clock.advance(59_999);
+    expect(await tokens.replace(app_id, rejected)).toBeUndefined();
+    clock.advance(1);
+    expect(await tokens.replace(app_id, rejected)).toMatchObject({ token: 'token-2' });
+    expect(await tokens.get(app_id)).toMatchObject({ token: 'token-2' });
+    expect(fetchToken.given()).toBe(2);
+  });
+
+  test('takes the token of the table when it is another, however young', async () => {
+    const fetchToken = vvchat();
+    const tokens = createTokens(table, fetchToken);
+    const rejected = await tokens.get(app_id);
+    await put({
+      token: 'newer',
+      fetched_at: iso(clock.now()),
+      expires_at: clock.now() / 1_000 + 7_200,
+    });
+    expect(await tokens.replace(app_id, rejected)).toMatchObject({ token: 'newer' });
+    expect(fetchToken.given()).toBe(1);
+  });
+
+  test('asks VVChat once for 20 workers whose token is refused', async () => {
+    const fetchToken = vvchat();
+    const workers = Array.from({ length: 20 }, () => createTokens(table, fetchToken));
+    const rejected = await Promise.all(workers.map((tokens) => tokens.get(app_id)));
+    clock.advance(60_000);
+    const others = await Promise.all(
+      workers.map((tokens, i) => tokens.replace(app_id, rejected[i] as never)),
+    );
+    expect(new Set(others.map((token) => token?.token))).toEqual(new Set(['token-2']));
+    expect(fetchToken.given()).toBe(2);
+  });
+});

@@ -1,0 +1,115 @@
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Bundle, bundled } from '../bench/bundling.ts';
+import { startFunction } from './deployed.ts';
+import { documented, sample, saying } from './fixtures.ts';
+import { SharedClock } from './lambda.ts';
+import { type FunctionName, handlerFile, type Package, packaged } from './package.ts';
+import { type Received, signatureOf } from './signature.ts';
+
+/** What a function may weigh, in bytes: minified, and compressed as it is uploaded. */
+const BUDGETS = {
+  webhook: { bytes: 60_000, gzipBytes: 21_500 },
+  reply: { bytes: 74_000, gzipBytes: 26_500 },
+  retry: { bytes: 84_000, gzipBytes: 29_500 },
+} as const satisfies Record<FunctionName, Partial<Bundle>>;
+
+let bundles: Record<FunctionName, Bundle>;
+let shipped: Package;
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-bundles-'));
+  shipped = await packaged();
+  const [webhook, reply, retry] = await Promise.all(
+    (Object.keys(BUDGETS) as FunctionName[]).map((name) =>
+      bundled(`functions/${name}.ts`, join(folder, `${name}.cjs`), { own: true }),
+    ),
+  );
+  bundles = { webhook, reply, retry } as typeof bundles;
+}, 60_000);
+afterAll(() => rm(folder, { recursive: true }));
+
+test('a zip holds the one file that is looked at here', async () => {
+  const [file, bundle] = await Promise.all(
+    [handlerFile(shipped, 'webhook'), bundles.webhook.file].map((it) => readFile(it, 'utf8')),
+  );
+  expect(file).toBe(bundle);
+  expect(file).not.toContain('sourceMappingURL');
+  for (const name of Object.keys(BUDGETS)) {
+    const files = await readdir(join(shipped.folder, name), { recursive: true });
+    expect(files.sort()).toEqual(['functions', `functions/${name}.cjs`]);
+  }
+});
+
+test.each(Object.entries(BUDGETS))('%s keeps to its budget', (name, { bytes, gzipBytes }) => {
+  const bundle = bundles[name as FunctionName];
+  expect(bundle.bytes).toBeLessThanOrEqual(bytes);
+  expect(bundle.gzipBytes).toBeLessThanOrEqual(gzipBytes);
+  // Not so far below that much could come in unseen.
+  expect(bundle.bytes).toBeGreaterThan(0.85 * bytes);
+});
+
+test('the webhook has nothing of the robot, of the VVChat client and of SSM', () => {
+  const { files } = bundles.webhook;
+  expect(files).toContain('functions/webhook.ts');
+  expect(
+    files.filter((it) =>
+      /robot\/|lib\/(?:routing|delivery|vvchat\/(?:api|token|app-key))\b|client-ssm/.test(it),
+    ),
+  ).toEqual([]);
+  expect(bundles.reply.files).toEqual(
+    expect.arrayContaining(['robot/robot.ts', 'lib/vvchat/api.ts', 'lib/vvchat/app-key.ts']),
+  );
+});
+
+test('a packaged function signs as the SDK does, and keeps its connections', async () => {
+  const received: Received[] = [];
+  let connections = 0;
+  await using server = createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray()).toString();
+    received.push({ headers: request.headers, body });
+    response.end('{}');
+  }).on('connection', () => connections++);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const credentials = { accessKeyId: 'key', secretAccessKey: 'secret', sessionToken: 'token' };
+  const environment = {
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    AWS_SESSION_TOKEN: credentials.sessionToken,
+  };
+  using clock = new SharedClock();
+  await using webhook = await startFunction(
+    shipped,
+    'webhook',
+    { environment },
+    { dynamodb: url, vvchat: url },
+    clock,
+  );
+  const post = async (event: object) => {
+    const body = JSON.stringify(event);
+    expect(await webhook.invoke({ ...sample('at'), body })).toMatchObject({ statusCode: 200 });
+    return received.splice(0);
+  };
+  const operations = (requests: readonly Received[]) =>
+    requests.map(({ headers }) => `${headers['x-amz-target']}`.replace(/.*\./, '')).sort();
+
+  const at = ['PutItem', 'Query', 'UpdateItem'];
+  const client = new DynamoDBClient({ region: 'us-east-1', credentials });
+  for (const text of ['the first', 'the second']) {
+    const requests = await post(saying(text));
+    expect(operations(requests)).toEqual(at);
+    for (const it of requests) {
+      expect(it.headers.authorization).toBe(await signatureOf(client, it));
+    }
+  }
+  expect(operations(await post(documented.open))).toEqual(['UpdateItem']);
+  expect(connections).toBe(2);
+});

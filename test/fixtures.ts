@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import type { Question } from '../lib/routing.ts';
+import type { Event } from '../lib/vvchat/event.ts';
+
+/** The events as VVChat documents them, out of the samples in events/. */
+export const documented = {
+  join: eventIn('join-group-for-invite'),
+  open: eventIn('session-open'),
+  at: eventIn('at'),
+};
+
+/** A file of events/. */
+export function sample(name: string) {
+  return JSON.parse(readFileSync(new URL(`../events/${name}.json`, import.meta.url), 'utf8'));
+}
+
+function eventIn(name: string): Event {
+  return JSON.parse(sample(name).body);
+}
+
+/** The documented @-message with another text. */
+export function saying(text: string): Event {
+  const event = structuredClone(documented.at);
+  Object.assign(event.data, { content: { text } });
+  return event;
+}
+
+const { session, robot, trigger } = documented.at.data;
+
+const context = {
+  session,
+  robot,
+  trigger,
+  eventId: '0-1',
+  attempt: 1,
+  signal: new AbortController().signal,
+};
+
+type Surroundings = Partial<Omit<typeof context, 'signal'>>;
+
+/** An @-message to a robot, for `ask`. */
+export const at = (text: string, surroundings: Surroundings = {}): Question => ({
+  ...context,
+  ...surroundings,
+  event: 'at',
+  text,
+});
+
+/** A robot was pulled into a group, or a user opened one, for `ask`. */
+export const on = (
+  event: 'join-group-for-invite' | 'session-open',
+  surroundings: Surroundings = {},
+): Question => ({ ...context, ...surroundings, event });
