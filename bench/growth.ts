@@ -22,7 +22,7 @@ import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { type Lambda, SharedClock } from '../test/lambda.ts';
 import { type FunctionName, type Package, packaged } from '../test/package.ts';
-import { answering } from '../test/proxy.ts';
+import { respondingWith } from '../test/proxy.ts';
 import { robot } from '../test/robot.ts';
 import { APPS, type FakeVVChat, startVVChat } from '../test/vvchat.ts';
 import { quantile } from './statistics.ts';
@@ -309,7 +309,7 @@ async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock)
     console.log(what, `${seconds.toFixed(1)} s`, summary);
     return summary;
   };
-  vvchat.intervene = ({ operation }) => (operation === 'send' ? answering(503) : undefined);
+  vvchat.intervene = ({ operation }) => (operation === 'send' ? respondingWith(503) : undefined);
   await run('VVChat is down');
   vvchat.intervene = () => undefined;
   const began = performance.now();
@@ -351,7 +351,7 @@ async function costOfDue(endpoint: string, vvchat: FakeVVChat, clock: SharedCloc
     const write = (spent.write - before.write) / COUNT;
     console.log(`${what}: ${round(read)} RRU + ${round(write)} WRU a row`, summary);
   };
-  vvchat.intervene = ({ operation }) => (operation === 'send' ? answering(503) : undefined);
+  vvchat.intervene = ({ operation }) => (operation === 'send' ? respondingWith(503) : undefined);
   await measure('A run while VVChat is down');
   vvchat.intervene = () => undefined;
   await measure('A run when it is back');

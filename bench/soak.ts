@@ -10,13 +10,13 @@ import { nameOf } from '../local/service.ts';
 import type { Carried } from '../local/simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from '../local/stack.ts';
 import {
-  answering,
   delaying,
   type Fault,
   failing,
   hanging,
   resetting,
   resettingAfter,
+  respondingWith,
   startDynamoDBProxy,
   startVVChatProxy,
   throttling,
@@ -55,8 +55,8 @@ const DYNAMODB_FAULTS: readonly [share: number, fault: Fault][] = [
   [0.0002, hanging],
 ];
 const VVCHAT_FAULTS: readonly [share: number, fault: Fault][] = [
-  [0.005, answering(503)],
-  [0.003, answering(429, '', { 'Retry-After': '5' })],
+  [0.005, respondingWith(503)],
+  [0.003, respondingWith(429, '', { 'Retry-After': '5' })],
   [0.002, resetting],
   [0.002, resettingAfter],
   [0.01, delaying(500)],

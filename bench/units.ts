@@ -7,7 +7,7 @@ import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { type Lambda, SharedClock } from '../test/lambda.ts';
 import { packaged } from '../test/package.ts';
-import { answering, type Fault, startDynamoDBProxy } from '../test/proxy.ts';
+import { type Fault, respondingWith, startDynamoDBProxy } from '../test/proxy.ts';
 import { startVVChat } from '../test/vvchat.ts';
 import { type Section, table, type Verdict } from './report.ts';
 
@@ -103,7 +103,7 @@ const counting =
     const body = await answer.text();
     const { ConsumedCapacity } = JSON.parse(body);
     if (ConsumedCapacity) calls.push(callOf(exchange.operation, input, ConsumedCapacity));
-    await answering(answer.status, body, { 'Content-Type': 'application/x-amz-json-1.0' })(
+    await respondingWith(answer.status, body, { 'Content-Type': 'application/x-amz-json-1.0' })(
       exchange,
     );
   };

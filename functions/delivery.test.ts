@@ -3,8 +3,8 @@ import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import * as inbox from '../lib/inbox/transitions.ts';
 import { Clock } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
-import { type Surroundings, startTestHarness } from '../test/harness.ts';
-import { answering } from '../test/proxy.ts';
+import { startTestHarness, type TestHarness } from '../test/harness.ts';
+import { respondingWith } from '../test/proxy.ts';
 import { APPS } from '../test/vvchat.ts';
 
 /** The functions have the time of day. */
@@ -12,7 +12,7 @@ class Today extends Clock {
   override readonly now = Date.now;
 }
 
-let around: Surroundings;
+let around: TestHarness;
 
 beforeAll(async () => {
   around = await startTestHarness(new Today());
@@ -50,7 +50,7 @@ test('reply answers the documented events, each on its own', async () => {
   const { handler } = await import('./reply.ts');
   const at = await around.put(documented.at);
   const join = await around.put(documented.join);
-  around.vvchat.fault('send', answering(503));
+  around.vvchat.fault('send', respondingWith(503));
   const late = await around.put(saying('help'));
   const summary = await handler(inserted(at, join, late), within(90_000));
   expect(summary).toEqual({ replied: 2, postponed: 1 });

@@ -2,9 +2,10 @@ import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
 import { createDelivery, deliverNew, type Summary, summaryOf } from '../lib/delivery/deliver.ts';
 import type { Key } from '../lib/inbox/transitions.ts';
-import { robot } from '../robot/robot.ts';
+import { robotIn } from '../lib/robot.ts';
+import * as author from '../robot/robot.ts';
 
-const delivery = createDelivery(readDeliveryConfig(process.env), robot);
+const delivery = createDelivery(readDeliveryConfig(process.env), robotIn(author));
 
 /** Answers the events that were just put into the inbox. What it does not finish comes due for `retry`. */
 export const handler = async (

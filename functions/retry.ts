@@ -2,12 +2,13 @@ import type { Context, ScheduledEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
 import { createDelivery, type Summary } from '../lib/delivery/deliver.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
-import { SafeError } from '../lib/error.ts';
 import { InvalidRedriveError, type Redriven, redrive } from '../lib/inbox/redrive.ts';
 import { errorFields, log } from '../lib/log.ts';
-import { robot } from '../robot/robot.ts';
+import { robotIn } from '../lib/robot.ts';
+import { SafeError } from '../lib/safe-error.ts';
+import * as author from '../robot/robot.ts';
 
-const delivery = createDelivery(readDeliveryConfig(process.env), robot);
+const delivery = createDelivery(readDeliveryConfig(process.env), robotIn(author));
 
 /** What an operator invokes it with, to list failed rows or put them back. */
 interface RedriveEvent {

@@ -8,6 +8,7 @@ const webhook = {
   MEMBERSHIPS_TABLE: 'vvchat-robot-dev-memberships',
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   WEBHOOK_TOKEN_SHA256: hash,
+  ROUTED_EVENTS: 'at,join-group-for-invite',
 };
 const delivery = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
@@ -45,6 +46,11 @@ describe('the webhook', () => {
     });
   });
 
+  test('routes no event for a robot that answers none', () => {
+    const { ROUTED_EVENTS } = readWebhookConfig({ ...webhook, ROUTED_EVENTS: 'none' });
+    expect(ROUTED_EVENTS).toEqual(new Set());
+  });
+
   test.each<Case>([
     [
       { INBOX_TABLE: undefined, WEBHOOK_TOKEN_SHA256: '' },
@@ -57,6 +63,7 @@ describe('the webhook', () => {
         'WEBHOOK_TOKEN_SHA256 must be one or two SHA-256 hashes of 64 hex digits, separated by a comma.',
       ],
     ),
+    [{ ROUTED_EVENTS: undefined }, 'ROUTED_EVENTS is missing.'],
     [
       { ROUTED_EVENTS: 'at,secret' },
       'ROUTED_EVENTS must list events that VVChat documents: at, join-group-for-invite, session-open.',

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { SafeError } from './error.ts';
-import { type EventName, isEventName } from './vvchat/event.ts';
+import { SafeError } from './safe-error.ts';
+import { EVENT_NAMES, type EventName, isEventName } from './vvchat/event.ts';
 
 /** Environment variables that are missing or wrong; the message names them and never a value. */
 export class ConfigError extends SafeError {
@@ -62,12 +62,13 @@ const Webhook = v.object({
     v.optional(v.string(), ''),
     v.transform((text) => new Set(listed(text))),
   ),
+  /** The events that the robot answers, or `none`. plugins/robot.ts writes them when the functions are packaged. */
   ROUTED_EVENTS: v.pipe(
-    v.optional(v.string(), 'at,join-group-for-invite'),
-    v.transform(listed),
+    v.string(),
+    v.transform((text) => listed(text === 'none' ? '' : text)),
     v.check(
       (names) => names.every(isEventName),
-      'must list events that VVChat documents: at, join-group-for-invite, session-open',
+      `must list events that VVChat documents: ${EVENT_NAMES.join(', ')}`,
     ),
     v.transform((names) => new Set(names as EventName[])),
   ),

@@ -1,4 +1,4 @@
-import { SafeError } from './error.ts';
+import { SafeError } from './safe-error.ts';
 
 type Fields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 

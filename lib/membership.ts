@@ -1,6 +1,6 @@
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { iso, type Row, type Table, toAttributes } from './aws/table.ts';
-import type { Event } from './vvchat/event.ts';
+import type { Event, EventName } from './vvchat/event.ts';
 
 /**
  * Records that a robot is in a session, which every event proves; a row is created by the first of them.
@@ -10,7 +10,7 @@ import type { Event } from './vvchat/event.ts';
 export async function recordMembership(table: Table, { event, data }: Event): Promise<void> {
   const { robot, session, trigger } = data;
   const now = iso(table.now());
-  const { at, by } = MARKS[event];
+  const { at, by } = TIMESTAMPS[event];
   const set: Row = {
     app_id: robot.app_id,
     robot_no: robot.robot_no,
@@ -41,8 +41,9 @@ export async function recordMembership(table: Table, { event, data }: Event): Pr
   );
 }
 
-const MARKS = {
+/** Which attributes hold when an event of a kind last came, and who set it off. */
+export const TIMESTAMPS = {
   'join-group-for-invite': { at: 'joined_at', by: 'invited_by' },
   'session-open': { at: 'last_opened_at', by: 'last_opened_by' },
   at: { at: 'last_mentioned_at', by: 'last_mentioned_by' },
-} as const satisfies Record<Event['event'], { at: string; by: string }>;
+} as const satisfies Record<EventName, { at: string; by: string }>;

@@ -1,3 +1,5 @@
+import { EVENT_NAMES } from './vvchat/event.ts';
+
 /** What is counted, and in what unit. */
 export const UNITS = {
   /** Accepted, by `event`. */
@@ -20,7 +22,7 @@ type Values = Readonly<Partial<Record<keyof typeof UNITS, number>>>;
 
 /** What a value is told apart by, each from a closed set: every combination is a metric that is paid for. */
 export const DIMENSIONS = {
-  event: ['at', 'join-group-for-invite', 'session-open', 'unknown'],
+  event: [...EVENT_NAMES, 'unknown'],
   reason: ['token', 'size', 'body', 'app', 'database'],
 } as const;
 

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Robot, routedEvents } from '../lib/routing.ts';
+import { type Robot, routedEvents } from '../lib/robot.ts';
 import { routingFault } from './validate.ts';
 
 /** What the process of serverless-offline tells its parent after a save. */

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { ConfigError, readDeliveryConfig, readWebhookConfig } from '../lib/config.ts';
-import { routedEvents } from '../lib/routing.ts';
+import { routedEvents } from '../lib/robot.ts';
 import { robot } from '../robot/robot.ts';
 
 type Env = Record<string, string | null>;

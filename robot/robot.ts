@@ -1,5 +1,4 @@
-import type { AtContext, Robot } from '../lib/routing.ts';
-import { closeWebview, openWebview, sendText } from '../lib/vvchat/command.ts';
+import { type AtContext, closeWebview, defineRobot, openWebview, sendText } from 'vvchat-robot';
 
 const HELP = [
   '您可以对我说 · You can say:',
@@ -8,8 +7,8 @@ const HELP = [
   '关闭 · close',
 ].join('\n');
 
-/** What the robot answers to whom. Of an @-message's routes the first that matches answers. */
-export const robot = {
+/** What the robot answers. The first route that matches an @-mention answers it. */
+export const robot = defineRobot({
   at: [
     [['帮助', 'help'], () => sendText(HELP)],
     [/^\s*(?:打开|open)\s+(?<url>https?:\/\/\S+)\s*$/iu, openPage],
@@ -26,13 +25,13 @@ export const robot = {
     ],
   ],
   'join-group-for-invite': () => sendText(`大家好！Hello, everybody!\n${HELP}`),
-} satisfies Robot;
+});
 
 const GROUPS_ONLY = '只有群里才有网页。Only groups have a web view.';
 const NO_ADDRESS = '这不是网址。That is not a web address.';
 
-function openPage({ session, match }: AtContext) {
-  const url = match.groups?.url ?? '';
+function openPage({ session, group }: AtContext) {
+  const url = group('url');
   if (session.session_type !== '2') return sendText(GROUPS_ONLY);
   return URL.canParse(url) ? openWebview({ height: '50%', url }) : sendText(NO_ADDRESS);
 }

@@ -47,7 +47,7 @@ import { documented, sample, saying } from './fixtures.ts';
 import { type Lambda, SharedClock, startLambda } from './lambda.ts';
 import type { FunctionName } from './package.ts';
 import { copyProject, type Project, until } from './project.ts';
-import { answering } from './proxy.ts';
+import { respondingWith } from './proxy.ts';
 import { type Mapping, readStream } from './shard-reader.ts';
 import { APPS, type FakeVVChat, startVVChat } from './vvchat.ts';
 
@@ -316,7 +316,7 @@ test('what was deployed answers the documented events', async () => {
   expect(await post(webhook, documented.at)).toBe('queued');
   await until(async () => vvchat.carried.length === 2);
   // This one is for retry.
-  vvchat.fault('send', answering(503));
+  vvchat.fault('send', respondingWith(503));
   expect(await post(webhook, saying('help'))).toBe('queued');
   await until(async () => (await rows('inbox')).some((row) => row.last_error));
   expect(await retry.invoke(sample('retry'))).toEqual({});

@@ -7,7 +7,6 @@ import { type Deployed, inserted, type Posted, startDeployed, URL_TOKEN } from '
 import { documented, sample, saying } from './fixtures.ts';
 import type { Lambda } from './lambda.ts';
 import {
-  answering,
   delaying,
   endless,
   type Fault,
@@ -17,6 +16,7 @@ import {
   passing,
   resetting,
   resettingAfter,
+  respondingWith,
   throttling,
 } from './proxy.ts';
 import { APPS } from './vvchat.ts';
@@ -208,14 +208,14 @@ const TABLE: readonly Row[] = [
   ['retry', 'UpdateItem (claim)', 'reset after it took effect', [resettingAfter], replied],
   ['retry', 'UpdateItem (claim)', 'no answer, though it took effect', [hangingAfter], replied],
 
-  ['reply', 'send', '500', [answering(500)], postponed('VVChat answered 500')],
-  ['reply', 'send', '500, though carried out', [carriedOut(answering(500))], takenAtItsWord],
-  ['reply', 'send', '429', [answering(429)], postponed('VVChat answered 429')],
+  ['reply', 'send', '500', [respondingWith(500)], postponed('VVChat answered 500')],
+  ['reply', 'send', '500, though carried out', [carriedOut(respondingWith(500))], takenAtItsWord],
+  ['reply', 'send', '429', [respondingWith(429)], postponed('VVChat answered 429')],
   [
     'reply',
     'send',
     '429 with `Retry-After` in seconds (300)',
-    [answering(429, '', { 'Retry-After': '300' })],
+    [respondingWith(429, '', { 'Retry-After': '300' })],
     postponed('VVChat answered 429', 300_000, 0),
   ],
   [
@@ -229,14 +229,14 @@ const TABLE: readonly Row[] = [
     'reply',
     'send',
     '400 with `err_code`',
-    [answering(400, { err_code: 40_004, err_msg: 'no such session' })],
+    [respondingWith(400, { err_code: 40_004, err_msg: 'no such session' })],
     failed('VVChat answered 400 (err_code 40004): no such session'),
   ],
   [
     'reply',
     'send',
     '400 with invalid JSON',
-    [answering(400, '{"err')],
+    [respondingWith(400, '{"err')],
     failed('VVChat answered 400'),
   ],
   ['reply', 'send', '400 with an endless body', [endless(400)], failed('VVChat answered 400')],
@@ -245,29 +245,29 @@ const TABLE: readonly Row[] = [
     'reply',
     'send',
     'a redirect (not followed)',
-    [answering(307, '', { Location: 'http://127.0.0.1:9/' })],
+    [respondingWith(307, '', { Location: 'http://127.0.0.1:9/' })],
     postponed('VVChat answered 307'),
   ],
-  ['reply', 'send', '504', [answering(504)], unknown(1)],
+  ['reply', 'send', '504', [respondingWith(504)], unknown(1)],
   ['reply', 'send', 'reset before it was carried out', [resetting], unknown(1)],
   ['reply', 'send', 'reset after it was carried out', [resettingAfter], unknown(2)],
   ['reply', 'send', 'no answer within 5 s', [hanging], unknown(1)],
   ['reply', 'send', 'no answer within 5 s, though carried out', [hangingAfter], unknown(2)],
   ['reply', 'send', 'no answer within 5 s, twice', [hanging, hanging], unknownTwice],
 
-  ['reply', 'token', '500', [answering(500)], postponed('no token: VVChat answered 500')],
+  ['reply', 'token', '500', [respondingWith(500)], postponed('no token: VVChat answered 500')],
   [
     'reply',
     'token',
     'a wrong key',
-    [answering(400, { err_code: 400, err_msg: 'wrong app_key' })],
+    [respondingWith(400, { err_code: 400, err_msg: 'wrong app_key' })],
     postponed('no token: VVChat answered 400 (err_code 400)'),
   ],
   [
     'reply',
     'token',
     'invalid JSON',
-    [answering(200, '{"token":"x"')],
+    [respondingWith(200, '{"token":"x"')],
     postponed('no token: VVChat answered 200 without a token and its time to live.'),
   ],
   [
@@ -281,7 +281,7 @@ const TABLE: readonly Row[] = [
     'reply',
     'token',
     'a redirect (not followed)',
-    [answering(302, '', { Location: 'http://127.0.0.1:9/' })],
+    [respondingWith(302, '', { Location: 'http://127.0.0.1:9/' })],
     postponed('no token: VVChat answered 302'),
   ],
   [
@@ -403,7 +403,7 @@ test('a token that VVChat rejects, of many workers in the middle of their batche
     // Each batch has sent something by then.
     if (++sends === 10) rejected = token;
     return token === rejected
-      ? answering(400, { err_code: 400, err_msg: 'token wrong or expired' })
+      ? respondingWith(400, { err_code: 400, err_msg: 'token wrong or expired' })
       : undefined;
   };
   for (const key of await run(1)) {

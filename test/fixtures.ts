@@ -25,23 +25,25 @@ export function saying(text: string): Event {
   return event;
 }
 
-const { session, robot, trigger } = documented.at.data;
+const { session, robot } = documented.at.data;
+const trigger = { target: 'user', open_id: documented.at.data.trigger.open_id ?? '' };
 
 const context = {
   session,
   robot,
   trigger,
+  receivedAt: new Date('2026-03-14T09:00:00Z'),
   eventId: '0-1',
   attempt: 1,
   signal: new AbortController().signal,
 };
 
-type Surroundings = Partial<Omit<typeof context, 'signal'>>;
+type Changes = Partial<Omit<typeof context, 'signal'>>;
 
 /** An @-message to a robot, for `ask`. */
-export const at = (text: string, surroundings: Surroundings = {}): Question => ({
+export const at = (text: string, changes: Changes = {}): Question => ({
   ...context,
-  ...surroundings,
+  ...changes,
   event: 'at',
   text,
 });
@@ -49,5 +51,5 @@ export const at = (text: string, surroundings: Surroundings = {}): Question => (
 /** A robot was pulled into a group, or a user opened one, for `ask`. */
 export const on = (
   event: 'join-group-for-invite' | 'session-open',
-  surroundings: Surroundings = {},
-): Question => ({ ...context, ...surroundings, event });
+  changes: Changes = {},
+): Question => ({ ...context, ...changes, event });

@@ -1,7 +1,7 @@
 import type { Table } from '../lib/aws/table.ts';
 import type { Delivery } from '../lib/delivery/deliver.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
-import type { Robot } from '../lib/routing.ts';
+import type { Robot } from '../lib/robot.ts';
 import { createRobotApi } from '../lib/vvchat/api.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { createTokens } from '../lib/vvchat/token.ts';
@@ -10,7 +10,7 @@ import { saying } from './fixtures.ts';
 import { APPS, type FakeVVChat, startVVChat } from './vvchat.ts';
 
 /** An engine and a VVChat, both over HTTP, and what works on them. */
-export interface Surroundings extends AsyncDisposable {
+export interface TestHarness extends AsyncDisposable {
   readonly engine: Engine;
   readonly vvchat: FakeVVChat;
   /** Deliveries as a function has them; with a table of its own, should a test interfere with it. */
@@ -21,7 +21,7 @@ export interface Surroundings extends AsyncDisposable {
   readonly read: (key: inbox.Key) => Promise<inbox.Item>;
 }
 
-export async function startTestHarness(clock: Clock): Promise<Surroundings> {
+export async function startTestHarness(clock: Clock): Promise<TestHarness> {
   const [engine, vvchat] = await Promise.all([startEngine(), startVVChat(clock.now)]);
   const table = engine.table('inbox', clock);
   const read = async (key: inbox.Key) => {

@@ -115,7 +115,7 @@ const reset = ({ socket }: ServerResponse) => void socket?.resetAndDestroy();
 export const passing: Fault = async ({ answer, forward }) => relay(answer, await forward());
 
 /** Another answer, without the server's doing. */
-export const answering =
+export const respondingWith =
   (status: number, body: unknown = {}, headers: Record<string, string> = {}): Fault =>
   ({ answer }) => {
     answer.writeHead(status, headers).end(typeof body === 'string' ? body : JSON.stringify(body));
@@ -159,7 +159,7 @@ export const endless =
 
 /** An error as DynamoDB has it. */
 export const failing = (status: number, name: string): Fault =>
-  answering(
+  respondingWith(
     status,
     { __type: `com.amazonaws.dynamodb.v20120810#${name}`, message: 'a secret' },
     { 'Content-Type': 'application/x-amz-json-1.0' },

@@ -1,20 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Robot } from '../lib/routing.ts';
-import { sendText } from '../lib/vvchat/command.ts';
+import { defineRobot, sendText } from 'vvchat-robot';
 
 /** A robot that does as it is told, in the place of robot/robot.ts in what tests package. */
-export const robot = {
+export const robot = defineRobot({
   at: [
     [
       /^say (?<times>\d+) times/,
-      ({ text, match }) =>
-        Array.from({ length: Number(match.groups?.times) }, (_, i) => sendText(`${text} (${i})`)),
+      ({ text, group }) =>
+        Array.from({ length: Number(group('times')) }, (_, i) => sendText(`${text} (${i})`)),
     ],
     [
       /^think for (?<seconds>\d+) s/,
-      async ({ text, match }) => {
+      async ({ text, group }) => {
         console.log('thinking');
-        await sleep(Number(match.groups?.seconds) * 1_000);
+        await sleep(Number(group('seconds')) * 1_000);
         return sendText(text);
       },
     ],
@@ -25,9 +24,15 @@ export const robot = {
         throw new Error('thrown on demand');
       },
     ],
-    [/^kill/, () => void process.kill(process.pid, 'SIGKILL')],
+    [
+      /^kill/,
+      () => {
+        process.kill(process.pid, 'SIGKILL');
+        return null;
+      },
+    ],
     [/^be silent/, () => null],
     [/^/, ({ text }) => sendText(text)],
   ],
   'join-group-for-invite': () => sendText('hello'),
-} satisfies Robot;
+});

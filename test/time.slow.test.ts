@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type Deployed, inserted, startDeployed } from './deployed.ts';
 import { sample, saying } from './fixtures.ts';
 import { until } from './project.ts';
-import { answering, type Exchange, type Fault, passing } from './proxy.ts';
+import { type Exchange, type Fault, passing, respondingWith } from './proxy.ts';
 
 /* What takes long, comes late, stands still, or goes by another clock. Each test has surroundings of its own. */
 
@@ -237,7 +237,7 @@ test('a run of retry leaves a VVChat that is down alone after a few rows, and co
   const keys = await Promise.all(
     Array.from({ length: 8 }, (_, i) => on.put(saying(`during the outage ${i}`))),
   );
-  on.vvchat.intervene = ({ operation }) => (operation === 'send' ? answering(503) : undefined);
+  on.vvchat.intervene = ({ operation }) => (operation === 'send' ? respondingWith(503) : undefined);
   const reply = await on.start('reply');
   await reply.invoke(inserted(...keys));
   on.vvchat.intervene = () => undefined;

@@ -1,16 +1,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { beforeCalls, Clock } from '../../test/engine.ts';
 import { documented } from '../../test/fixtures.ts';
-import { type Surroundings, startTestHarness } from '../../test/harness.ts';
-import { answering, resetting } from '../../test/proxy.ts';
+import { startTestHarness, type TestHarness } from '../../test/harness.ts';
+import { resetting, respondingWith } from '../../test/proxy.ts';
+import { answering, echo, silently, three } from '../../test/robots.ts';
 import { iso, type Table, updateIf } from '../aws/table.ts';
 import * as inbox from '../inbox/transitions.ts';
-import type { AtContext, Handler, Robot } from '../routing.ts';
+import { defineRobot, type Robot } from '../robot.ts';
 import { closeWebview, openWebview, sendText } from '../vvchat/command.ts';
 import { attempt, type Delivery, deliver, deliverNew, summaryOf } from './deliver.ts';
 
 const clock = new Clock();
-let around: Surroundings;
+let around: TestHarness;
 const log = { info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 
 beforeAll(async () => {
@@ -24,10 +25,6 @@ beforeEach(() => {
     vi.spyOn(console, level).mockImplementation(log[level].mockReset());
   }
 });
-
-const answeringWith = (then: Handler<AtContext>): Robot => ({ at: [[/^/, then]] });
-const echo = answeringWith(({ text }) => sendText(text));
-const three = answeringWith(() => [sendText('1'), sendText('2'), sendText('3')]);
 
 /** Everything that VVChat was made to say. */
 const said = () => around.vvchat.carried.map(({ params }) => params.text);
@@ -81,7 +78,7 @@ describe('a new row', () => {
     const item = await around.put();
     await reply(
       item,
-      answeringWith((context) => void seen.push(context)),
+      silently((context) => seen.push(context)),
     );
     expect(seen).toEqual([
       {
@@ -97,6 +94,8 @@ describe('a new row', () => {
         attempt: 1,
         text: item.text,
         match: expect.anything(),
+        group: expect.any(Function),
+        receivedAt: new Date(item.received_at),
         signal: expect.any(AbortSignal),
       },
     ]);
@@ -104,14 +103,14 @@ describe('a new row', () => {
 
   test('of another event is for its handler', async () => {
     const item = await around.put(documented.join);
-    const welcome = { 'join-group-for-invite': () => sendText('大家好') };
+    const welcome = defineRobot({ 'join-group-for-invite': () => sendText('大家好') });
     expect(await reply(item, welcome)).toBe('replied');
     expect(said()).toEqual(['大家好']);
   });
 
   test('to which the robot has nothing to say is ignored', async () => {
     const item = await around.put();
-    expect(await reply(item, {})).toBe('ignored');
+    expect(await reply(item, defineRobot({}))).toBe('ignored');
     expect(await around.read(item)).toMatchObject({ status: 'ignored', claims: 1 });
     expect(sends()).toBe(0);
   });
@@ -119,7 +118,7 @@ describe('a new row', () => {
   test('gets its commands in their order', async () => {
     const item = await around.put();
     const url = 'https://example.com/';
-    const robot = answeringWith(() => [
+    const robot = answering(() => [
       sendText('1'),
       openWebview({ height: '50%', url }),
       closeWebview(),
@@ -158,7 +157,7 @@ describe('a new row', () => {
   test('that comes late is renewed before the robot is asked', async () => {
     const item = await around.put();
     clock.advance(45_000);
-    const robot = answeringWith(async () => {
+    const robot = answering(async () => {
       expect(await around.read(item)).toMatchObject({
         claims: 0,
         next_attempt_at: later(120_000),
@@ -172,7 +171,7 @@ describe('a new row', () => {
 
   test('is renewed again before a send that could outlive the lease', async () => {
     const item = await around.put();
-    const robot = answeringWith(() => {
+    const robot = answering(() => {
       clock.advance(86_000);
       return sendText('slow');
     });
@@ -182,7 +181,7 @@ describe('a new row', () => {
 
   test('whose lease was taken while the robot thought is lost, and nothing is said', async () => {
     const item = await around.put();
-    const robot = answeringWith(async () => {
+    const robot = answering(async () => {
       clock.advance(120_000);
       await inbox.claim(around.inbox, item);
       return sendText('too late');
@@ -194,7 +193,7 @@ describe('a new row', () => {
 
 describe('a robot', () => {
   const throwing = (error: unknown) =>
-    answeringWith(() => {
+    answering(() => {
       throw error;
     });
 
@@ -234,7 +233,7 @@ describe('a robot', () => {
   test('is told which attempt it is', async () => {
     const item = await around.put();
     const attempts: number[] = [];
-    const robot = answeringWith(({ attempt: nth }) => {
+    const robot = answering(({ attempt: nth }) => {
       attempts.push(nth);
       throw new Error('not yet');
     });
@@ -248,7 +247,7 @@ describe('a robot', () => {
     const item = await around.put();
     await reply(
       item,
-      answeringWith(() => sendText('')),
+      answering(() => sendText('')),
     );
     expect(await around.read(item)).toMatchObject({
       status: 'failed',
@@ -261,7 +260,7 @@ describe('a robot', () => {
     const event = structuredClone(documented.at);
     Object.assign(event.data.session, { session_open_id: 'person', session_type: '1' });
     const item = await around.put(event);
-    const robot = answeringWith(() => [sendText('look'), closeWebview()]);
+    const robot = answering(() => [sendText('look'), closeWebview()]);
     expect(await reply(item, robot)).toBe('failed');
     expect(await around.read(item)).toMatchObject({
       status: 'failed',
@@ -274,7 +273,7 @@ describe('a robot', () => {
   test('that takes too long is interrupted, and its late answer dropped', async () => {
     const item = await around.put();
     const { promise, resolve } = Promise.withResolvers<unknown>();
-    const robot = answeringWith(async ({ signal }) => {
+    const robot = answering(async ({ signal }) => {
       await new Promise((aborted) => signal.addEventListener('abort', aborted));
       resolve(signal.reason);
       throw signal.reason;
@@ -304,10 +303,15 @@ test('a row for which the function has no time left is due at once, and no try o
 
 describe('a send', () => {
   test.each([
-    ['500', answering(500), 'VVChat answered 500', 60_000],
-    ['429', answering(429), 'VVChat answered 429', 60_000],
-    ['429 for 90 s', answering(429, '', { 'Retry-After': '90' }), 'VVChat answered 429', 90_000],
-    ['a redirect', answering(302), 'VVChat answered 302', 60_000],
+    ['500', respondingWith(500), 'VVChat answered 500', 60_000],
+    ['429', respondingWith(429), 'VVChat answered 429', 60_000],
+    [
+      '429 for 90 s',
+      respondingWith(429, '', { 'Retry-After': '90' }),
+      'VVChat answered 429',
+      90_000,
+    ],
+    ['a redirect', respondingWith(302), 'VVChat answered 302', 60_000],
   ])('that VVChat answers with %s is tried again later', async (_, fault, last_error, delay) => {
     const item = await around.put();
     around.vvchat.fault('send', fault);
@@ -326,15 +330,15 @@ describe('a send', () => {
 
   test('that fails in the middle goes on where it stopped, without asking the robot again', async () => {
     const item = await around.put();
-    around.vvchat.fault('send', answering(200));
-    around.vvchat.fault('send', answering(503));
+    around.vvchat.fault('send', respondingWith(200));
+    around.vvchat.fault('send', respondingWith(503));
     expect(await reply(item, three)).toBe('postponed');
     expect(await around.read(item)).toMatchObject({ sent: 1, status: 'pending' });
     clock.advance(60_000);
     expect(
       await retry(
         item,
-        answeringWith(() => sendText('other')),
+        answering(() => sendText('other')),
       ),
     ).toBe('replied');
     expect(said()).toEqual(['2', '3']);
@@ -375,7 +379,7 @@ describe('a send', () => {
   });
 
   test('that VVChat refuses fails for good, with what VVChat said', async () => {
-    const refusal = answering(400, { err_code: 400, err_msg: 'no such session' });
+    const refusal = respondingWith(400, { err_code: 400, err_msg: 'no such session' });
     const failWith = async (...faults: (typeof refusal)[]) => {
       const item = await around.put();
       for (const fault of faults) around.vvchat.fault('send', fault);
@@ -399,7 +403,7 @@ describe('a send', () => {
     await deliverNew(delivery, await around.put());
     clock.advance(60_000);
     const item = await around.put();
-    around.vvchat.fault('send', answering(400, { err_code: 400, err_msg: 'token expired' }));
+    around.vvchat.fault('send', respondingWith(400, { err_code: 400, err_msg: 'token expired' }));
     expect(await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item)).toBe('replied');
     expect(said()).toHaveLength(2);
     expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
@@ -414,7 +418,7 @@ describe('a send', () => {
     ]);
     clock.advance(60_000);
     const item = await around.put();
-    around.vvchat.fault('send', answering(400, { err_code: 400, err_msg: 'token expired' }));
+    around.vvchat.fault('send', respondingWith(400, { err_code: 400, err_msg: 'token expired' }));
     around.vvchat.requests.length = 0;
     const outcome = await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item);
     expect(outcome).toBe('replied');
@@ -424,7 +428,7 @@ describe('a send', () => {
   test('does not wait for a token until the function has no time left', async () => {
     const item = await around.put();
     const never = { get: () => new Promise<never>(() => {}), replace: async () => undefined };
-    const robot = answeringWith(() => {
+    const robot = answering(() => {
       clock.advance(61_000);
       return sendText('x');
     });
@@ -449,7 +453,7 @@ describe('a send', () => {
 
   test('for which the function has no time left leaves the row due at once', async () => {
     const item = await around.put();
-    const robot = answeringWith(() => {
+    const robot = answering(() => {
       clock.advance(25_000);
       return sendText('x');
     });
@@ -502,7 +506,7 @@ describe('a DynamoDB that fails', () => {
   test('for a moment costs the robot no second question', async () => {
     const item = await around.put();
     const asked: string[] = [];
-    const robot = answeringWith(({ text }) => {
+    const robot = answering(({ text }) => {
       asked.push(text);
       return sendText(text);
     });
@@ -525,7 +529,7 @@ describe('a DynamoDB that fails', () => {
 
   test('before a send is told by the row that comes due', async () => {
     const item = await around.put();
-    const robot = answeringWith(() => {
+    const robot = answering(() => {
       clock.advance(86_000);
       return sendText('x');
     });

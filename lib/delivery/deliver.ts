@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, type Table } from '../aws/table.ts';
 import { type DeliveryConfig, TEST_HOST } from '../config.ts';
-import { SafeError } from '../error.ts';
 import * as inbox from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
 import { record } from '../metric.ts';
-import { ask, type Question, type Robot } from '../routing.ts';
+import type { Robot } from '../robot.ts';
+import { ask, type Question } from '../routing.ts';
+import { SafeError } from '../safe-error.ts';
 import { createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from '../vvchat/api.ts';
 import { appKeys } from '../vvchat/app-key.ts';
 import { type Command, InvalidCommandError, type Message, toMessage } from '../vvchat/command.ts';
@@ -178,8 +179,9 @@ function question(item: inbox.Item, attempt: number, signal: AbortSignal): Quest
   const context = {
     session: sessionOf(item),
     robot: { app_id, open_id: robot_open_id, robot_no },
-    trigger: { target: trigger_target, open_id: trigger_open_id },
+    trigger: { target: trigger_target, open_id: trigger_open_id ?? '' },
     // The numbers of rows begin anew once their time to live is over.
+    receivedAt: new Date(item.received_at),
     eventId: `${item.event_id}-${Date.parse(item.received_at)}`,
     attempt,
     signal,

@@ -1,19 +1,20 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { beforeCalls, Clock, failToReadShard } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
-import { type Surroundings, startTestHarness } from '../../test/harness.ts';
+import { startTestHarness, type TestHarness } from '../../test/harness.ts';
 import { countedDuring } from '../../test/metrics.ts';
-import { answering } from '../../test/proxy.ts';
+import { respondingWith } from '../../test/proxy.ts';
+import { echo, silently } from '../../test/robots.ts';
 import type { Table } from '../aws/table.ts';
 import { redrive } from '../inbox/redrive.ts';
 import * as inbox from '../inbox/transitions.ts';
-import type { Robot } from '../routing.ts';
+import { defineRobot } from '../robot.ts';
 import { sendText } from '../vvchat/command.ts';
 import { deliverNew } from './deliver.ts';
 import { CONCURRENCY, deliverDue, PATIENCE } from './retry.ts';
 
 let clock: Clock;
-let around: Surroundings;
+let around: TestHarness;
 
 beforeEach(async () => {
   clock = new Clock();
@@ -24,7 +25,6 @@ beforeEach(async () => {
 });
 afterEach(() => around[Symbol.asyncDispose]());
 
-const echo: Robot = { at: [[/^/, ({ text }) => sendText(text)]] };
 const said = () => around.vvchat.carried.map(({ params }) => params.text);
 const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
 const run = (robot = echo, table?: Table) => deliverDue(around.delivery(robot, table));
@@ -61,19 +61,12 @@ test('at most 100 rows are in flight', async () => {
   let answered = 0;
   let most = 0;
   const full = Promise.withResolvers<void>();
-  const robot: Robot = {
-    at: [
-      [
-        /^/,
-        async () => {
-          most = Math.max(most, ++asked - answered);
-          if (asked === CONCURRENCY) full.resolve();
-          await full.promise;
-          answered++;
-        },
-      ],
-    ],
-  };
+  const robot = silently(async () => {
+    most = Math.max(most, ++asked - answered);
+    if (asked === CONCURRENCY) full.resolve();
+    await full.promise;
+    answered++;
+  });
   expect(await run(robot)).toEqual({ ignored: CONCURRENCY + 20 });
   expect(most).toBe(CONCURRENCY);
 });
@@ -88,13 +81,13 @@ test('an app that fails five times in a row is left alone for the rest of the ru
   );
   await putMany(CONCURRENCY * 2);
   clock.advance(120_000);
-  for (let i = 0; i < CONCURRENCY * 2; i++) around.vvchat.fault('send', answering(503));
-  const robot: Robot = {
+  for (let i = 0; i < CONCURRENCY * 2; i++) around.vvchat.fault('send', respondingWith(503));
+  const robot = defineRobot({
     at: [
       [/^message/, () => sendText('x')],
-      [/^/, () => undefined],
+      [/^/, () => null],
     ],
-  };
+  });
   const summary = await run(robot);
   expect(summary.ignored).toBe(others.length);
   expect(summary.postponed).toBeGreaterThanOrEqual(PATIENCE);
@@ -105,7 +98,7 @@ test('an app that fails five times in a row is left alone for the rest of the ru
 
 test('a success makes the count of failures start again', async () => {
   const texts: string[] = [];
-  const robot: Robot = { at: [[/^/, ({ text }) => void texts.push(text)]] };
+  const robot = silently(({ text }) => texts.push(text));
   await putMany(20);
   clock.advance(120_000);
   expect(await run(robot)).toEqual({ ignored: 20 });
@@ -137,19 +130,12 @@ describe('a row whose worker ended without a word', () => {
     clock.advance(180_000);
     const order: string[] = [];
     let inFlight = 0;
-    const robot: Robot = {
-      at: [
-        [
-          /^/,
-          async ({ text }) => {
-            order.push(text);
-            if (suspects.includes(text)) expect(++inFlight).toBe(1);
-            await around.read(await around.put());
-            if (suspects.includes(text)) inFlight--;
-          },
-        ],
-      ],
-    };
+    const robot = silently(async ({ text }) => {
+      order.push(text);
+      if (suspects.includes(text)) expect(++inFlight).toBe(1);
+      await around.read(await around.put());
+      if (suspects.includes(text)) inFlight--;
+    });
     expect(await run(robot)).toEqual({ ignored: 8 });
     expect(new Set(order.slice(0, 5))).toEqual(new Set(others));
     expect(new Set(order.slice(5))).toEqual(new Set(suspects));
@@ -158,7 +144,7 @@ describe('a row whose worker ended without a word', () => {
   /** The texts in the order in which the robot was asked, or what it had answered was sent. */
   const orderOf = async (random: number) => {
     const order: string[] = [];
-    const robot: Robot = { at: [[/^/, ({ text }) => void order.push(text)]] };
+    const robot = silently(({ text }) => order.push(text));
     around.vvchat.intervene = () => {
       order.push('sent');
       return undefined;
@@ -281,7 +267,7 @@ test('no row whose worker ended without a word is taken up that could not be fin
     await inbox.claim(around.inbox, item);
   }
   clock.advance(180_000);
-  const slow: Robot = { at: [[/^/, () => void clock.advance(1)]] };
+  const slow = silently(() => clock.advance(1));
   const delivery = { ...around.delivery(slow), deadline: clock.now() + 90_000 };
   expect(await deliverDue(delivery)).toEqual({ ignored: 1 });
 });
@@ -310,7 +296,8 @@ test('what a run comes to is counted, and for how long the oldest row has been d
 
 test('an outage of VVChat is seen long before a row fails of it', async () => {
   await around.put();
-  around.vvchat.intervene = ({ operation }) => (operation === 'send' ? answering(503) : undefined);
+  around.vvchat.intervene = ({ operation }) =>
+    operation === 'send' ? respondingWith(503) : undefined;
   const seen: number[] = [];
   for (let minute = 0; minute < 60; minute++) {
     clock.advance(60_000);

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { beforeCalls, Clock } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
-import { type Surroundings, startTestHarness } from '../../test/harness.ts';
-import { answering, resetting } from '../../test/proxy.ts';
+import { startTestHarness, type TestHarness } from '../../test/harness.ts';
+import { resetting, respondingWith } from '../../test/proxy.ts';
+import { answering, echo, three } from '../../test/robots.ts';
 import { iso, type Table } from '../aws/table.ts';
 import { deliverNew } from '../delivery/deliver.ts';
 import { deliverDue } from '../delivery/retry.ts';
@@ -12,7 +13,7 @@ import { redrive } from './redrive.ts';
 import * as inbox from './transitions.ts';
 
 let clock: Clock;
-let around: Surroundings;
+let around: TestHarness;
 
 beforeEach(async () => {
   clock = new Clock();
@@ -43,7 +44,7 @@ const failedMany = async (length: number) => {
   return items;
 };
 
-const run = () => deliverDue(around.delivery({ at: [[/^/, ({ text }) => sendText(text)]] }));
+const run = () => deliverDue(around.delivery(echo));
 
 describe('a failed row', () => {
   test('is put back as a new one, but for its attempts, and is answered', async () => {
@@ -69,8 +70,8 @@ describe('a failed row', () => {
 
   test('goes on with what the robot has answered, where that stopped', async () => {
     const item = await around.put();
-    const robot = { at: [[/^/, () => [sendText('1'), sendText('2'), sendText('3')]]] } as const;
-    around.vvchat.fault('send', answering(200), answering(400));
+    const robot = three;
+    around.vvchat.fault('send', respondingWith(200), respondingWith(400));
     expect(await deliverNew(around.delivery(robot), item)).toBe('failed');
     expect(await around.read(item)).toMatchObject({ status: 'failed', sent: 1 });
     await ask({});
@@ -102,7 +103,7 @@ describe('a failed row', () => {
   test('whose outcome is unknown stays failed, unless it is asked for', async () => {
     const item = await around.put();
     around.vvchat.fault('send', resetting, resetting);
-    await deliverNew(around.delivery({ at: [[/^/, () => sendText('once')]] }), item);
+    await deliverNew(around.delivery(answering(() => sendText('once'))), item);
     clock.advance(3_600_000);
     expect(await run()).toEqual({ failed: 1 });
     expect(await ask({})).toEqual({ redriven: 0, outcome_unknown: 1, others: 0 });
@@ -201,7 +202,7 @@ describe('of many', () => {
       });
       expect(answer).toMatchObject({ redriven: more ? 1 : 0 });
       clock.advance(1_000);
-      around.vvchat.fault('send', answering(400));
+      around.vvchat.fault('send', respondingWith(400));
       if (more) expect(await run()).toEqual({ failed: 1 });
       ({ after } = answer);
     }

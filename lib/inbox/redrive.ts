@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { iso, type Table } from '../aws/table.ts';
-import { SafeError } from '../error.ts';
+import { SafeError } from '../safe-error.ts';
 import * as inbox from './transitions.ts';
 
 /** What an operator asked for is not understood; the message says what is wrong, and what to write. */

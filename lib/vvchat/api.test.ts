@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { answering, hanging, resetting } from '../../test/proxy.ts';
+import { hanging, resetting, respondingWith } from '../../test/proxy.ts';
 import { type FakeVVChat, startVVChat } from '../../test/vvchat.ts';
 import { createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from './api.ts';
 import { sendText, toMessage } from './command.ts';
@@ -42,7 +42,7 @@ describe('a token', () => {
   });
 
   test('may carry the absolute time of its end', async () => {
-    vvchat.fault('token', answering(200, { token: 't', expire_in: 1_900_000_000 }));
+    vvchat.fault('token', respondingWith(200, { token: 't', expire_in: 1_900_000_000 }));
     expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: 't',
       expiresAt: 1_900_000_000_000,
@@ -69,7 +69,7 @@ describe('a token', () => {
     { token: 5, expire_in: 7200 },
     { token: 't', expire_in: 1e300 },
   ])('is none in the answer %j', async (body) => {
-    vvchat.fault('token', answering(200, body));
+    vvchat.fault('token', respondingWith(200, body));
     expect(await faultOf(api.fetchToken('test', 'planted-key-of-test'))).toMatchObject({
       fault: 'busy',
       message: 'VVChat answered 200 without a token and its time to live.',
@@ -97,7 +97,7 @@ describe('an answer', () => {
     [401, 'refused'],
     [404, 'refused'],
   ])('of %i is %s', async (status, fault) => {
-    vvchat.fault('send', answering(status, ''));
+    vvchat.fault('send', respondingWith(status, ''));
     expect(await faultOf(send())).toMatchObject({
       fault,
       message: `VVChat answered ${status}`,
@@ -109,7 +109,7 @@ describe('an answer', () => {
   test.each([200, 201, 202, 204])(
     'of %i is success, whatever becomes of its body',
     async (status) => {
-      vvchat.fault('send', answering(status, ''));
+      vvchat.fault('send', respondingWith(status, ''));
       await send();
       vvchat.fault('send', ({ answer }) => {
         answer.writeHead(status).flushHeaders();
@@ -144,7 +144,7 @@ describe('an answer', () => {
 
   test('that redirects is not followed', async () => {
     const before = vvchat.requests.length;
-    vvchat.fault('send', answering(307, '', { Location: `${vvchat.url}/elsewhere` }));
+    vvchat.fault('send', respondingWith(307, '', { Location: `${vvchat.url}/elsewhere` }));
     await faultOf(send());
     expect(vvchat.requests.length).toBe(before + 1);
   });
@@ -156,13 +156,13 @@ describe('an answer', () => {
     ['Sat, 14 Mar 2026 08:00:00 GMT', 0],
     ['soon', undefined],
   ])('may say after when to come again: %s', async (header, retryAfterMs) => {
-    vvchat.fault('send', answering(429, '', { 'Retry-After': header }));
+    vvchat.fault('send', respondingWith(429, '', { 'Retry-After': header }));
     expect(await faultOf(send())).toMatchObject({ fault: 'busy', retryAfterMs });
   });
 
   test('keeps its err_code, and its err_msg without what was in the query', async () => {
     const err_msg = `no: secret-token\n${'x'.repeat(300)}`;
-    vvchat.fault('send', answering(400, { err_code: 40_013, err_msg }));
+    vvchat.fault('send', respondingWith(400, { err_code: 40_013, err_msg }));
     const fault = await faultOf(send());
     expect(fault.message).toBe('VVChat answered 400 (err_code 40013)');
     expect(fault.detail).toMatch(/^no: … x+$/);
@@ -175,7 +175,7 @@ describe('an answer', () => {
       ['r1', 'a~bSECRET!', 'a%7EbSECRET%21'],
       ['r1', 'a~bSECRET!', 'a%7ebsecret%21'],
     ] as const) {
-      vvchat.fault('send', answering(400, { err_msg: `<${echo}>` }));
+      vvchat.fault('send', respondingWith(400, { err_msg: `<${echo}>` }));
       const fault = await faultOf(api.send(robot_no, token, message));
       expect(fault.detail).toBe('<…>');
     }
@@ -189,13 +189,13 @@ describe('an answer', () => {
     'begins with Ab+c/dE+f',
     'ab+c/de+f/9ghij==',
   ])('is withheld where it has a part of a secret in it: %s', async (err_msg) => {
-    vvchat.fault('send', answering(400, { err_msg: `wrong: ${err_msg}` }));
+    vvchat.fault('send', respondingWith(400, { err_msg: `wrong: ${err_msg}` }));
     const fault = await faultOf(api.send('r1', 'Ab+c/dE+f/9GhIj==', message));
     expect(fault.detail).not.toMatch(/Ab/i);
   });
 
   test('hides a key in either spelling', async () => {
-    vvchat.fault('token', answering(400, { err_msg: 'bad a+b/c and a%2Bb%2Fc' }));
+    vvchat.fault('token', respondingWith(400, { err_msg: 'bad a+b/c and a%2Bb%2Fc' }));
     expect(await faultOf(api.fetchToken('test', 'a+b/c'))).toMatchObject({
       message: 'VVChat answered 400',
       detail: 'bad … and …',
@@ -205,7 +205,7 @@ describe('an answer', () => {
   test.each(['<html>', '[]', '{"err_code":"x","err_msg":5}', '"x"'])(
     'whose body is %s counts by its status',
     async (body) => {
-      vvchat.fault('send', answering(400, body));
+      vvchat.fault('send', respondingWith(400, body));
       expect(await faultOf(send())).toMatchObject({
         fault: 'refused',
         message: 'VVChat answered 400',
@@ -292,7 +292,7 @@ describe('no answer', () => {
 
   test('ever tells a secret', async () => {
     vvchat.fault('send', resetting);
-    vvchat.fault('send', answering(400, { err_msg: 'secret-token' }));
+    vvchat.fault('send', respondingWith(400, { err_msg: 'secret-token' }));
     for (const fault of [await faultOf(send()), await faultOf(send())]) {
       expect(`${fault.message} ${fault.detail}`).not.toMatch(/secret/);
     }

@@ -1,4 +1,4 @@
-import { SafeError } from '../error.ts';
+import { SafeError } from '../safe-error.ts';
 import type { Session } from './event.ts';
 
 /** What a robot tells VVChat to do. Source: robot protocol v1, "Robot API", table of commands. */
