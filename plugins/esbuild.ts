@@ -22,7 +22,7 @@ const awsSdk: Plugin = {
       return { path: replacement(`client-${client}.ts`) };
     });
     build.onResolve({ filter: /^@smithy\/core\/serde$/ }, ({ importer }) =>
-      /@smithy\Wcore\W.*\Wretry\W/.test(importer) ? { path: replacement('no-ops.ts') } : undefined,
+      /@smithy\Wcore\W.*\Wretry\W/.test(importer) ? { path: replacement('stubs.ts') } : undefined,
     );
     // A command brings the shapes of all commands. What is needed of them is its own name.
     build.onResolve({ filter: /^\.\.\/schemas\/schemas_0$/ }, ({ importer }) => {

@@ -3,9 +3,9 @@ import {
   type DynamoDBClientConfig,
   DynamoDBServiceException,
 } from '@aws-sdk/client-dynamodb';
-import { type HandlerOptions, runtimeConfig } from './aws-json.ts';
+import { type HandlerOptions, runtimeConfig } from './json-protocol.ts';
 
-export * from './no-ops.ts';
+export * from './stubs.ts';
 
 /** Replaces the function of this name in the SDK's client of DynamoDB. */
 export function getRuntimeConfig(

@@ -1,7 +1,7 @@
 import { ParameterNotFound, type SSMClientConfig, SSMServiceException } from '@aws-sdk/client-ssm';
-import { type HandlerOptions, runtimeConfig } from './aws-json.ts';
+import { type HandlerOptions, runtimeConfig } from './json-protocol.ts';
 
-export * from './no-ops.ts';
+export * from './stubs.ts';
 
 /** Replaces the function of this name in the SDK's client of SSM. */
 export function getRuntimeConfig(

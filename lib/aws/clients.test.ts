@@ -24,12 +24,12 @@ import {
 import { build } from 'esbuild';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { esbuildSettings } from '../../../bench/bundling.ts';
-import { type Received as Request, signatureOf } from '../../../test/signature.ts';
-import { endpointOf, type HandlerOptions } from './aws-json.ts';
-import * as dynamodb from './client-dynamodb.ts';
-import * as ssm from './client-ssm.ts';
-import { parseRfc7231DateTime } from './no-ops.ts';
+import { esbuildSettings } from '../../bench/bundling.ts';
+import { type Received as Request, signatureOf } from '../../test/signature.ts';
+import * as dynamodb from './replacements/client-dynamodb.ts';
+import * as ssm from './replacements/client-ssm.ts';
+import { endpointOf, type HandlerOptions } from './replacements/json-protocol.ts';
+import { parseRfc7231DateTime } from './replacements/stubs.ts';
 
 interface Received extends Request {
   readonly socket: Socket;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Endpoint, HttpRequest, Signer } from './aws-json.ts';
+import type { Endpoint, HttpRequest, Signer } from './json-protocol.ts';
 
 /*
  * What the SDK's clients call, under the SDK's names, and what of it is left to do. These are functions and not
