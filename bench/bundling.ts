@@ -13,9 +13,9 @@ export interface Bundle {
   readonly bytes: number;
   /** By gzip at its best, level 9. */
   readonly gzipBytes: number;
-  /** How many of the bytes come from which package; those of this project from `vvchat-robot`. */
+  /** The bytes that come from each package; this project's are those of `vvchat-robot`. */
   readonly byPackage: ReadonlyMap<string, number>;
-  /** What it is made of, as paths from the project's folder. */
+  /** The files that it is made of, as paths from the project's folder; of the SDK's, their namespace comes first. */
   readonly files: readonly string[];
 }
 
@@ -27,8 +27,14 @@ export interface Bundling {
   readonly define?: Readonly<Record<string, string>>;
 }
 
-/** What of `custom.esbuild` is for serverless-esbuild, and nothing to esbuild. */
-const NOT_OF_ESBUILD = ['outputFileExtension', 'outputWorkFolder', 'concurrency', 'watch'];
+/** The settings in `custom.esbuild` that serverless-esbuild keeps from esbuild. */
+const NOT_OF_ESBUILD = [
+  'outputFileExtension',
+  'outputWorkFolder',
+  'concurrency',
+  'skipRebuild',
+  'watch',
+];
 
 /**
  * The settings of `custom.esbuild` in serverless.yml as esbuild takes them: without those of serverless-esbuild,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient, type Table } from '../aws/table.ts';
+import { createClient } from '../aws/dynamodb.ts';
+import type { Table } from '../aws/table.ts';
 import { type DeliveryConfig, TEST_HOST } from '../config.ts';
 import * as inbox from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
