@@ -71,6 +71,8 @@ const ALLOWED: Readonly<Record<string, RegExp>> = {
 };
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** The folders whose imports of a client get the reduced one. */
+const OURS = ['lib', 'functions'];
 const STUBS = join(ROOT, 'lib/aws/replacements/stubs.ts');
 /** The namespace of the modules that lib/ reaches through a client. */
 const REDUCED = 'aws-sdk-reduced';
@@ -133,7 +135,7 @@ const awsSdk: Plugin = {
 export default [awsSdk];
 
 const isOurs = (importer: string): boolean =>
-  ['lib', 'functions'].some((folder) => importer.startsWith(join(ROOT, folder, '/')));
+  OURS.some((folder) => importer.startsWith(join(ROOT, folder, '/')));
 
 const keyOf = ({ package: name, module, imported }: Replaced) => `${name}/${module} ${imported}`;
 
@@ -146,7 +148,7 @@ function locate(path: string): { folder: string; name: string; module: string } 
 
 /** What has moved in the SDK; nothing if all is as it was. */
 async function faultIn(
-  { outputs }: Metafile,
+  { inputs, outputs }: Metafile,
   fired: ReadonlySet<string>,
 ): Promise<string | undefined> {
   const shipped = Object.values(outputs).flatMap(({ inputs }) =>
@@ -166,7 +168,14 @@ async function faultIn(
   ];
   const unfired = required.filter((it) => !fired.has(keyOf(it)));
   const foreign = shipped.filter(({ name, module }) => !ALLOWED[name]?.test(module));
-  if (unfired.length === 0 && foreign.length === 0) return undefined;
+  const unreduced = Object.entries(inputs)
+    .filter(([path]) => OURS.some((folder) => path.startsWith(`${folder}/`)))
+    .filter(([, { imports }]) =>
+      imports.some(
+        ({ path }) => path.startsWith('node_modules/') && locate(`/${path}`).name in CLIENTS,
+      ),
+    );
+  if (unfired.length + foreign.length + unreduced.length === 0) return undefined;
 
   const versionOf = async (name: string) => {
     const folder = folders.get(name);
@@ -174,6 +183,7 @@ async function faultIn(
     return `${name} ${JSON.parse(await readFile(`${folder}/package.json`, 'utf8')).version}`;
   };
   const lines = [
+    ...unreduced.map(async ([path]) => `${path} imports a client of which no part was replaced`),
     ...unfired.map(
       async (it) => `${await versionOf(it.package)}: ${it.module} no longer imports ${it.imported}`,
     ),
@@ -181,7 +191,7 @@ async function faultIn(
       const bytes = modules.reduce((sum, it) => sum + it.bytesInOutput, 0);
       const files = modules.map(({ module }) => module).slice(0, MODULES_NAMED);
       const more = modules.length - files.length;
-      return `${await versionOf(name)}: ${bytes} bytes would be shipped that no client here calls: ${files.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+      return `${await versionOf(name)}: ${bytes} bytes in the bundle that no client of lib/aws/ calls: ${files.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
     }),
   ];
   return [
