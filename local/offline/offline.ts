@@ -52,7 +52,7 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: {
-        ...withoutAws(process.env),
+        ...process.env,
         ...portVariables(ports),
         ESBUILD_WORK_FOLDER: workFolder,
         SLS_NOTIFICATIONS_MODE: 'off',
@@ -90,10 +90,6 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
     },
   };
 }
-
-/** The functions get what AWS_… there is, and somebody's own profile or endpoint is nothing to them. */
-const withoutAws = (env: NodeJS.ProcessEnv) =>
-  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('AWS_')));
 
 const portVariables = (ports: Ports) =>
   Object.fromEntries(
