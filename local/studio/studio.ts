@@ -8,7 +8,7 @@ import type { Carried } from '../simulator/robot-api.ts';
 import { streamChanges } from './changes.ts';
 import { Chats, ImpossibleError } from './chats.ts';
 import { weathered } from './faults.ts';
-import { makeDue } from './make-due.ts';
+import { makeAllDue } from './make-due.ts';
 import { watchMemberships } from './memberships.ts';
 import { buildPage } from './page.ts';
 import { WEATHERS } from './state.ts';
@@ -88,7 +88,7 @@ export function createStudio(options: StudioOptions): Studio {
       return {};
     },
     retry: async () => {
-      const due = await makeDue(client, inboxTable);
+      const due = await makeAllDue(client, inboxTable);
       return { due, summary: await retry() };
     },
   };

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BatchGetItemCommand, type DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { MiddlewareHandler } from 'hono';
 import { fromAttributes, toAttributes } from '../../lib/aws/table.ts';
-import type { Item, Key } from '../../lib/inbox/transitions.ts';
+import type { Item, Key } from '../../lib/inbox/item.ts';
 import { isLost } from './faults.ts';
 import { type Exchange, LIMITS, pairOf, type Row } from './state.ts';
 import type { Store } from './store.ts';
