@@ -28,7 +28,11 @@ interface Resource {
 
 /** Packages the project, or takes what the global set-up has packaged. */
 export async function packaged(): Promise<Package> {
-  const folder = process.env.PACKAGE_FOLDER ?? (await makePackage());
+  return packageIn(process.env.PACKAGE_FOLDER ?? (await makePackage()));
+}
+
+/** Reads a folder of {@link makePackage}. */
+export async function packageIn(folder: string): Promise<Package> {
   const template = await readFile(join(folder, TEMPLATE), 'utf8');
   return { folder, template: JSON.parse(template) };
 }
@@ -43,11 +47,17 @@ export default async function setup(): Promise<() => Promise<void>> {
   return () => rm(folder, { recursive: true, force: true });
 }
 
-async function makePackage(): Promise<string> {
+/**
+ * Packages the project.
+ *
+ * @param robot the source of its robot/robot.ts, if not that of test/robot.ts
+ * @returns a folder to delete in the end
+ */
+export async function makePackage(robot?: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-package-'));
   await using project = await copyProject();
-  const robot = await readFile(new URL('robot.ts', import.meta.url), 'utf8');
-  await project.change('robot/robot.ts', () => robot);
+  const source = robot ?? (await readFile(new URL('robot.ts', import.meta.url), 'utf8'));
+  await project.change('robot/robot.ts', () => source);
   const run = project.start(['serverless', 'package', '--package', folder]);
   if ((await run.ends()) !== 0) throw new Error(run.output());
   for (const name of FUNCTIONS) {
