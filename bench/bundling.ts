@@ -21,7 +21,7 @@ export interface Bundle {
 
 /** How a handler is bundled. */
 export interface Bundling {
-  /** With our own plugins. */
+  /** Whether with the project's plugins. */
   readonly own: boolean;
   /** Expressions, such as `process.env.NAME`, and the JavaScript in their place. */
   readonly define?: Readonly<Record<string, string>>;
@@ -38,7 +38,7 @@ const NOT_OF_ESBUILD = [
 
 /**
  * The settings of `custom.esbuild` in serverless.yml as esbuild takes them: without those of serverless-esbuild,
- * and with the plugins that its file exports.
+ * and with the plugins themselves in place of their file.
  *
  * @throws {Error} when serverless.yml or the file of the plugins cannot be read
  */
@@ -54,7 +54,7 @@ export async function esbuildSettings(): Promise<BuildOptions> {
  * Bundles a handler as `serverless package` does.
  *
  * @param entryPoint a path from the project's folder
- * @throws what esbuild finds wrong
+ * @throws {Error} with esbuild's findings
  */
 export async function bundled(
   entryPoint: string,

@@ -33,6 +33,11 @@ const change = async (module: string, edit: (source: string) => string) => {
   await writeFile(file, edit(await readFile(file, 'utf8')));
 };
 
+async function useInstalledPackages(): Promise<void> {
+  await rm(join(folder, 'node_modules'), { recursive: true });
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+}
+
 /** Bundles a module as if it stood in a file of the project. */
 const bundle = async (file: string, contents: string): Promise<BuildResult> =>
   build({
@@ -99,6 +104,14 @@ describe('a build', () => {
     expect(await faultOf()).toMatch(/\n {2}a-new-package 1\.2\.3: \d+ bytes .*: index\.js\n/);
   });
 
+  test('fails when lib/ imports a client past the plugin', async () => {
+    await useInstalledPackages();
+    const fault = await faultOf(USE.replace('client-dynamodb', 'client-dynamodb/dist-es/index.js'));
+    expect(fault).toContain(
+      '\n  lib/aws/made-up.ts imports a client of which no part was replaced\n',
+    );
+  });
+
   test('fails when a client imports something that the stubs lack', async () => {
     await change('DynamoDBClient.js', (it) =>
       it
@@ -110,8 +123,7 @@ describe('a build', () => {
 });
 
 test("a robot's own client is the SDK's as it comes, beside the reduced one", async () => {
-  await rm(join(folder, 'node_modules'), { recursive: true });
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  await useInstalledPackages();
   const own = `
     import { DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
     import { S3Client } from '@aws-sdk/client-s3';

@@ -168,13 +168,11 @@ async function faultIn(
   ];
   const unfired = required.filter((it) => !fired.has(keyOf(it)));
   const foreign = shipped.filter(({ name, module }) => !ALLOWED[name]?.test(module));
+  const isUnreduced = (path: string) =>
+    !path.startsWith(`${REDUCED}:`) && locate(`/${path}`).name in CLIENTS;
   const unreduced = Object.entries(inputs)
     .filter(([path]) => OURS.some((folder) => path.startsWith(`${folder}/`)))
-    .filter(([, { imports }]) =>
-      imports.some(
-        ({ path }) => path.startsWith('node_modules/') && locate(`/${path}`).name in CLIENTS,
-      ),
-    );
+    .filter(([, { imports }]) => imports.some(({ path }) => isUnreduced(path)));
   if (unfired.length + foreign.length + unreduced.length === 0) return undefined;
 
   const versionOf = async (name: string) => {

@@ -15,7 +15,7 @@ import { inserted, startFunction, URL_TOKEN } from './deployed.ts';
 import { startEngine } from './engine.ts';
 import { sample, saying } from './fixtures.ts';
 import { SharedClock } from './lambda.ts';
-import { handlerFile, makePackage, packageIn } from './package.ts';
+import { environmentOf, handlerFile, makePackage, packageIn } from './package.ts';
 import { copyProject, type Project } from './project.ts';
 import { startVVChat } from './vvchat.ts';
 
@@ -117,6 +117,9 @@ test("work packaged, beside the functions' own client", async () => {
 
     expect(vvchat.carried.map(({ params }) => params.text)).toEqual([`${REPLY} us-east-1`]);
     expect(s3.accessKeys).toEqual([engine.environment.AWS_ACCESS_KEY_ID]);
+    expect(
+      Object.keys(environmentOf(bundle, 'reply')).filter((it) => it.startsWith('AWS_')),
+    ).toEqual(['AWS_ENDPOINT_URL_DYNAMODB']);
     // The robot's author pays for them, in the functions that ask the robot.
     const [small, large] = await Promise.all(
       (['webhook', 'reply'] as const).map((name) => stat(handlerFile(bundle, name))),
