@@ -5,10 +5,10 @@ import { errorFields, log } from './log.ts';
 test('log writes one object, for Lambda to format', () => {
   for (const level of ['info', 'warn', 'error'] as const) {
     const print = vi.spyOn(console, level).mockImplementation(() => {});
-    log[level]('said', { event_id: 'x' });
-    expect(print).toHaveBeenCalledExactlyOnceWith({ message: 'said', event_id: 'x' });
-    log[level]('said');
-    expect(print).toHaveBeenLastCalledWith({ message: 'said' });
+    log[level]('event queued', { event_id: 'x' });
+    expect(print).toHaveBeenCalledExactlyOnceWith({ message: 'event queued', event_id: 'x' });
+    log[level]('event queued');
+    expect(print).toHaveBeenLastCalledWith({ message: 'event queued' });
   }
 });
 

@@ -17,7 +17,7 @@ test('50 equal deliveries at the same moment queue one reply', async () => {
     expect(new Set(answers.map(({ body }) => body.event_id)).size).toBe(1);
     const key = await on.put(event);
     expect(await on.recover(key)).toMatchObject({ status: 'replied' });
-    expect(on.said(`all at once ${round}`)).toHaveLength(1);
+    expect(on.sent(`all at once ${round}`)).toHaveLength(1);
   }
 });
 
@@ -37,7 +37,7 @@ test('two of reply and two of retry on the same row send the reply once', async 
       ...retries.map((it) => it.invoke(sample('retry'))),
     ]);
     expect(await on.recover(key)).toMatchObject({ status: 'replied', sent: 3 });
-    expect(on.said(text)).toEqual([`${text} (0)`, `${text} (1)`, `${text} (2)`]);
+    expect(on.sent(text)).toEqual([`${text} (0)`, `${text} (1)`, `${text} (2)`]);
     expect(await on.read(key)).not.toHaveProperty('unknown');
   }
 });
@@ -51,7 +51,7 @@ test('100 cold containers that need a token fetch one', async () => {
   );
   expect(summaries).toEqual(containers.map(() => ({ replied: 1 })));
   expect(on.vvchat.requests.filter((it) => it === 'token')).toHaveLength(1);
-  expect(on.said('cold')).toHaveLength(100);
+  expect(on.sent('cold')).toHaveLength(100);
 });
 
 function fail(): never {

@@ -47,9 +47,9 @@ test('every accepted event is answered once by way of the stream', async () => {
     status: 'pending',
     last_error: 'the robot threw Error',
   });
-  expect(on.said('through the stream').sort()).toEqual(texts.sort());
-  expect(on.said('您好')).toHaveLength(1);
-  expect(on.said('hello')).toHaveLength(1);
+  expect(on.sent('through the stream').sort()).toEqual(texts.sort());
+  expect(on.sent('您好')).toHaveLength(1);
+  expect(on.sent('hello')).toHaveLength(1);
   // Of all that changes in a row, the insert alone is handed over.
   expect(handed.sort()).toEqual([...keys, silent, thrown].map(({ event_id }) => event_id).sort());
   expect(reader.seen).toContain('MODIFY');
@@ -72,7 +72,7 @@ test('the batch of a killed container is answered once after all', async () => {
   await until(async () => victim.hasEnded());
   on.vvchat.intervene = () => undefined;
   for (const key of keys) expect(await on.recover(key)).toMatchObject({ status: 'replied' });
-  expect(on.said('in one batch').sort()).toEqual(texts);
+  expect(on.sent('in one batch').sort()).toEqual(texts);
   // Lambda does not bring such a batch again: the index has it.
   expect(invocations).toBeLessThanOrEqual(texts.length);
   expect(reader.seen).toContain('INSERT');

@@ -34,7 +34,7 @@ const faultOf = async (call: Promise<unknown>): Promise<VVChatError> => {
 };
 
 describe('a token', () => {
-  test('is fetched with the key of an app, and expires when VVChat says', async () => {
+  test('is fetched with the key of an app, and expires as VVChat specified', async () => {
     expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: expect.stringMatching(/^[\da-f]{32}$/),
       expiresAt: NOW + 7_200_000,
