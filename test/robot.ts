@@ -33,7 +33,7 @@ export const robot = defineRobot({
     ],
     [/^be silent/, () => null],
     [/^open (?<url>http\S+)/, ({ group }) => openWebview({ height: '50%', url: group('url') })],
-    ['close', () => closeWebview()],
+    [/^close/, () => closeWebview()],
     [/^/, ({ text }) => sendText(text)],
   ],
   'join-group-for-invite': () => sendText('hello'),

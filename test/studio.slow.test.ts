@@ -218,7 +218,7 @@ describe('the web view', () => {
     expect(page.url()).toBe(studio());
     // The browser reports the navigation that it refused.
     expect(complaints.splice(0).join()).toMatch(/allow-top-navigation/);
-    await send('@小V close');
+    await send(`@小V close ${text()}`);
     await page.locator('.webview').waitFor({ state: 'detached' });
   });
 
@@ -226,7 +226,7 @@ describe('the web view', () => {
     await send(`@小V open ${studio()}`);
     await page.locator('iframe').waitFor();
     expect(await page.locator('iframe').getAttribute('sandbox')).toBe('allow-scripts allow-forms');
-    await send('@小V close');
+    await send(`@小V close ${text()}`);
     await page.locator('.webview').waitFor({ state: 'detached' });
     expect(complaints.splice(0).join()).toMatch(/X-Frame-Options|frame-ancestors/);
   });
@@ -238,10 +238,10 @@ test('a web view that is opened again is reloaded, and shown if it was hidden', 
   await send(`@小V open ${siteUrl()}again`);
   await expect.poll(count).toBe(1);
   await page.getByRole('button', { name: '收起' }).click();
-  await send(`@小V open ${siteUrl()}again`);
+  await send(`@小V open ${siteUrl()}again ${text()}`);
   await expect.poll(count).toBe(2);
   await page.locator('iframe').waitFor();
-  await send('@小V close');
+  await send(`@小V close ${text()}`);
   await page.locator('.webview').waitFor({ state: 'detached' });
 });
 
