@@ -396,6 +396,7 @@ test('a narrow window does not overflow, with any fault, long ids and either lan
     for (const fault of [5, 2, 0]) {
       await buttons.nth(4).click();
       await page.getByRole('radio').nth(fault).check();
+      await page.getByRole('combobox', { name: /当前身份|You are/ }).waitFor();
       for (let i = 0; i < 5; i++) {
         await buttons.nth(i).click();
         expect(await width(), `${locale} ${fault} ${i}`).toBeLessThanOrEqual(NARROW.width);
