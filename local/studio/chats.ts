@@ -98,7 +98,7 @@ export class Chats {
    *
    * @param keepMentions whether the posted text contains the robots' names, which VVChat does not document
    */
-  say(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
+  send(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
     const chat = this.#chat(chatId);
     const robots = chat.robots.map((robot_no) => this.#robot(robot_no));
     const isGroup = chat.session_type === '2';

@@ -195,7 +195,7 @@ describe('an action', () => {
 
 describe('a person', () => {
   test('posts the documented event by mentioning a robot', async () => {
-    expect(await act('say', { ...place, text: '@小V 您好', keepMentions: false })).toMatchObject({
+    expect(await act('send', { ...place, text: '@小V 您好', keepMentions: false })).toMatchObject({
       status: 200,
       body: { events: 1 },
     });
@@ -210,14 +210,14 @@ describe('a person', () => {
   });
 
   test("can keep the robot's name in the text", async () => {
-    await act('say', { ...place, text: '@小V 您好', keepMentions: true });
+    await act('send', { ...place, text: '@小V 您好', keepMentions: true });
     expect(eventsPosted()[0]?.data).toMatchObject({ content: { text: '@小V 您好' } });
   });
 
   test.each(['您好', '@Echo 您好', '小V 您好'])(
     'mentions no robot of the group by writing %s',
     async (text) => {
-      expect(await act('say', { ...place, text, keepMentions: false })).toMatchObject({
+      expect(await act('send', { ...place, text, keepMentions: false })).toMatchObject({
         body: { events: 0 },
       });
       expect(posted).toEqual([]);
@@ -226,15 +226,15 @@ describe('a person', () => {
   );
 
   test('sends the rest of the text unchanged', async () => {
-    await act('say', { ...place, text: '@小V   a　b  c@小V.com ', keepMentions: false });
+    await act('send', { ...place, text: '@小V   a　b  c@小V.com ', keepMentions: false });
     expect(eventsPosted()[0]?.data).toMatchObject({ content: { text: '  a　b  c.com ' } });
     const chat = pairOf(MING, 'xds2323');
-    await act('say', { chat, person: MING, text: ' @小V  x ', keepMentions: false });
+    await act('send', { chat, person: MING, text: ' @小V  x ', keepMentions: false });
     expect(eventsPosted()[1]?.data).toMatchObject({ content: { text: ' @小V  x ' } });
   });
 
   test('needs no mention in a one-to-one chat, whose session is the person', async () => {
-    await act('say', {
+    await act('send', {
       chat: pairOf(MING, 'xds2323'),
       person: MING,
       text: 'hi',
@@ -451,7 +451,7 @@ test('memberships appear and disappear with their rows, and add chats', async ()
     expect(values(page.now().memberships)).toMatchObject([{ robot_no: 'no' }]),
   );
   expect(page.now().chats.get('from elsewhere')).toMatchObject({ robots: ['no'] });
-  await act('say', { chat: 'from elsewhere', person: MING, text: '@no hi', keepMentions: false });
+  await act('send', { chat: 'from elsewhere', person: MING, text: '@no hi', keepMentions: false });
   expect(eventsPosted()).toMatchObject([{ data: { robot: event.data.robot } }]);
   await engine.client.send(
     new DeleteItemCommand({
@@ -465,7 +465,7 @@ test('memberships appear and disappear with their rows, and add chats', async ()
 test('all open pages show the same state', async () => {
   using one = await follow();
   using other = await follow();
-  await act('say', { ...place, text: '@小V 您好', keepMentions: false });
+  await act('send', { ...place, text: '@小V 您好', keepMentions: false });
   await vi.waitFor(() => expect(one.now().exchanges.size).toBe(1));
   await vi.waitFor(() => expect(other.now()).toEqual(one.now()));
 });

@@ -49,7 +49,7 @@ const ACTIONS = {
   create: v.strictObject({ name }),
   join: v.strictObject({ ...place, robot_no: name }),
   open: v.strictObject(place),
-  say: v.strictObject({ ...place, text: v.string(), keepMentions: v.boolean() }),
+  send: v.strictObject({ ...place, text: v.string(), keepMentions: v.boolean() }),
   post: v.strictObject({ body: v.string() }),
   faults: v.strictObject({ fault: v.picklist(FAULTS) }),
   retry: v.strictObject({}),
@@ -79,8 +79,8 @@ export function createStudio(options: StudioOptions): Studio {
     create: async (it) => chats.create(it.name),
     join: ({ chat, robot_no, person }) => postAll(chats.join(chat, robot_no, person)),
     open: ({ chat, person }) => postAll(chats.open(chat, person)),
-    say: ({ chat, person, text, keepMentions }) =>
-      postAll(chats.say(chat, person, text, keepMentions)),
+    send: ({ chat, person, text, keepMentions }) =>
+      postAll(chats.send(chat, person, text, keepMentions)),
     post: async ({ body }) => {
       await traffic.post(body);
       return {};

@@ -23,17 +23,17 @@ export function Composer({ chat }: { chat: Chat }) {
     text.value = it;
     drafts.set(chat.id, it);
   };
-  const say = async (it: string) => {
+  const send = async (it: string) => {
     write('');
     input.current?.focus();
-    const said = await act('say', {
+    const sent = await act('send', {
       chat: chat.id,
       person: person.value?.open_id,
       text: it,
       keepMentions: keepMentions.value,
     });
     // A message that failed can be sent again.
-    if (!said && text.value === '') write(it);
+    if (!sent && text.value === '') write(it);
   };
   const complete = ({ name }: RobotAccount) => {
     if (!begun || !input.current) return;
@@ -68,7 +68,7 @@ export function Composer({ chat }: { chat: Chat }) {
     } else if (isOpen && event.key === 'Escape') isClosed.value = true;
     else if (robot && (event.key === 'Enter' || (event.key === 'Tab' && !event.shiftKey))) {
       complete(robot);
-    } else if (event.key === 'Enter' && text.value.trim()) void say(text.value);
+    } else if (event.key === 'Enter' && text.value.trim()) void send(text.value);
     else return;
     event.preventDefault();
   };
@@ -80,7 +80,7 @@ export function Composer({ chat }: { chat: Chat }) {
       {example && lines.value.every(({ kind }) => kind !== 'message') && (
         <p class="try">
           {t().tryIt}{' '}
-          <button type="button" onClick={() => void say(example)}>
+          <button type="button" onClick={() => void send(example)}>
             {example}
           </button>
         </p>
@@ -123,7 +123,7 @@ export function Composer({ chat }: { chat: Chat }) {
           onBlur={() => (isClosed.value = true)}
           onKeyDown={pressed}
         />
-        <button type="button" disabled={!text.value.trim()} onClick={() => void say(text.value)}>
+        <button type="button" disabled={!text.value.trim()} onClick={() => void send(text.value)}>
           {t().send}
         </button>
       </div>
