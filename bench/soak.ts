@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { fromAttributes } from '../lib/aws/table.ts';
-import { commandsOf, type Item, isUnknown } from '../lib/inbox/transitions.ts';
+import { commandsOf, type Item, isUnknown } from '../lib/inbox/item.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { freePorts } from '../local/ports.ts';
 import { nameOf } from '../local/service.ts';

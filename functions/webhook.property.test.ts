@@ -45,6 +45,7 @@ async function load(): Promise<(request: Request, context: Context) => Promise<R
     WEBHOOK_TOKEN_SHA256: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
     VVCHAT_APP_IDS: APPS.join(','),
     ROUTED_EVENTS: 'at,join-group-for-invite',
+    DEDUPE_WINDOW_SECONDS: '5',
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   return (await import('./webhook.ts')).handler;

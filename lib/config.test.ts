@@ -9,16 +9,18 @@ const webhook = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   WEBHOOK_TOKEN_SHA256: hash,
   ROUTED_EVENTS: 'at,join-group-for-invite',
+  DEDUPE_WINDOW_SECONDS: '5',
 };
 const delivery = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   TOKENS_TABLE: 'vvchat-robot-dev-tokens',
   VVCHAT_API_URL: 'https://vvchat.example/base/',
   APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
+  INBOX_RETENTION_DAYS: '30',
 };
 
 describe('the webhook', () => {
-  test('has defaults, and without apps none is let in', () => {
+  test('reads its settings, and without apps accepts none', () => {
     expect(readWebhookConfig(webhook)).toEqual({
       MEMBERSHIPS_TABLE: 'vvchat-robot-dev-memberships',
       INBOX_TABLE: 'vvchat-robot-dev-inbox',
@@ -80,7 +82,7 @@ describe('the webhook', () => {
 });
 
 describe('the delivering functions', () => {
-  test('have defaults', () => {
+  test('read their settings', () => {
     expect(readDeliveryConfig(delivery)).toEqual({
       INBOX_TABLE: 'vvchat-robot-dev-inbox',
       TOKENS_TABLE: 'vvchat-robot-dev-tokens',

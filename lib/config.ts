@@ -32,10 +32,10 @@ const table = v.pipe(
   v.regex(/^[\w.-]{3,255}$/, 'must be the name of a DynamoDB table'),
 );
 
-const wholeNumber = (min: number, max: number, fallback: number) => {
+const wholeNumber = (min: number, max: number) => {
   const range = `must be a whole number from ${min} to ${max}`;
   return v.pipe(
-    v.optional(v.string(), `${fallback}`),
+    v.string(),
     v.regex(/^\d{1,9}$/, range),
     v.transform(Number),
     v.minValue(min, range),
@@ -72,8 +72,8 @@ const Webhook = v.object({
     ),
     v.transform((names) => new Set(names as EventName[])),
   ),
-  /** Seconds within which an equal event counts as the same; 0: none does. */
-  DEDUPE_WINDOW_SECONDS: wholeNumber(0, 3600, 5),
+  /** Seconds within which an equal event is a duplicate; 0: it never is. */
+  DEDUPE_WINDOW_SECONDS: wholeNumber(0, 3600),
 });
 
 const isSafeAddress = (text: string) => {
@@ -126,7 +126,7 @@ const Delivery = v.pipe(
     ),
     APP_KEYS: v.optional(appKeys),
     /** Days for which a settled row is kept. */
-    INBOX_RETENTION_DAYS: wholeNumber(1, 3650, 30),
+    INBOX_RETENTION_DAYS: wholeNumber(1, 3650),
   }),
   v.forward(
     v.check(

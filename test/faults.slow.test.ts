@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import { fromAttributes } from '../lib/aws/table.ts';
-import type { Key } from '../lib/inbox/transitions.ts';
+import type { Key } from '../lib/inbox/item.ts';
 import { type Deployed, inserted, type Posted, startDeployed, URL_TOKEN } from './deployed.ts';
 import { documented, sample, saying } from './fixtures.ts';
 import type { Lambda } from './lambda.ts';

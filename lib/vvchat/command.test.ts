@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  checkCommand,
   closeWebview,
   type Height,
   InvalidCommandError,
@@ -69,7 +70,7 @@ describe('on the wire', () => {
   test.each([openWebview({ height: 1, url }), closeWebview(), refreshWebview({ url })])(
     'a one-to-one chat has no web view: $cmd',
     (command) => {
-      expect(() => toMessage(command, person)).toThrow(
+      expect(() => checkCommand(command, person)).toThrow(
         new InvalidCommandError(
           `${command.cmd}: only groups have a web view; answer with a text here.`,
         ),

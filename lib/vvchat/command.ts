@@ -91,17 +91,18 @@ export interface Message {
   readonly content: { readonly cmd: Command['cmd']; readonly params?: string };
 }
 
+/** @throws {InvalidCommandError} for a web view outside of a group, where VVChat has none */
+export function checkCommand({ cmd }: Command, { session_type }: Session): void {
+  if (cmd === 'send-text' || session_type === GROUP) return;
+  throw new InvalidCommandError(`${cmd}: only groups have a web view; answer with a text here.`);
+}
+
 /**
  * Puts a command into the form that the robot API takes, for everybody in a session: `params` is a string
  * that holds JSON, and in a one-to-one chat the session's id is the person's.
- *
- * @throws {InvalidCommandError} for a web view outside of a group, where VVChat has none
  */
 export function toMessage(command: Command, { session_open_id, session_type }: Session): Message {
   const { cmd } = command;
-  if (cmd !== 'send-text' && session_type !== GROUP) {
-    throw new InvalidCommandError(`${cmd}: only groups have a web view; answer with a text here.`);
-  }
   return {
     type: 'cmd',
     session_open_id,

@@ -1,4 +1,4 @@
-import type { Item } from '../../lib/inbox/transitions.ts';
+import type { Item } from '../../lib/inbox/item.ts';
 import type { LineKind } from './commands.ts';
 
 /*
@@ -72,6 +72,7 @@ export interface Exchange {
 /** The parts of an inbox row that show how its reply is doing. */
 export interface Row extends Pick<Item, 'status' | 'claims' | 'sent'> {
   readonly id: string;
+  readonly phase: Item['phase'] | undefined;
   readonly next_attempt_at: Item['next_attempt_at'] | undefined;
   readonly last_error: Item['last_error'] | undefined;
   readonly unknown: Item['unknown'] | undefined;

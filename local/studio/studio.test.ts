@@ -6,6 +6,9 @@ import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { toAttributes } from '../../lib/aws/table.ts';
+import { enqueue } from '../../lib/inbox/enqueue.ts';
+import type { Item } from '../../lib/inbox/item.ts';
+import * as queries from '../../lib/inbox/queries.ts';
 import * as inbox from '../../lib/inbox/transitions.ts';
 import { recordMembership } from '../../lib/membership.ts';
 import {
@@ -17,7 +20,7 @@ import {
 } from '../../lib/vvchat/command.ts';
 import type { Event } from '../../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../../test/engine.ts';
-import { documented, saying } from '../../test/fixtures.ts';
+import { documented, newArrival, saying } from '../../test/fixtures.ts';
 import { nameOf } from '../service.ts';
 import { createRobotApiSimulator } from '../simulator/robot-api.ts';
 import type { ErrorCode } from './errors.ts';
@@ -318,21 +321,21 @@ describe('an edited event', () => {
   test('shows its inbox row as it changes', async () => {
     const table = engine.table('inbox', Date);
     const event = saying('row');
-    const { event_id } = await inbox.enqueue(table, event, undefined, 5);
+    const { event_id } = await enqueue(table, newArrival(event), 5);
     answerOf = (_, answer) => answer.end(JSON.stringify({ status: 'queued', event_id }));
     using page = await follow();
     await act('post', { body: JSON.stringify(event) });
     const id = pairOf(GROUP, event_id);
     await vi.waitFor(() => expect(values(page.now().exchanges)).toMatchObject([{ row: id }]));
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'pending' }));
-    const item = (await inbox.read(table, { ...group, event_id })) as inbox.Item;
-    const hold = await inbox.postpone(table, inbox.unclaimed(item), { last_error: 'x' }, 30);
+    const item = (await queries.read(table, { ...group, event_id })) as Item;
+    const lease = await inbox.postponeSending(table, inbox.unclaimed(item), 'x');
     await vi.waitFor(() =>
       expect(page.now().rows.get(id)).toMatchObject({ claims: 1, last_error: 'x' }),
     );
-    await inbox.fail(table, hold, 'y', 30);
+    await inbox.fail(table, lease, 'y');
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'failed' }));
-    await inbox.redrive(table, (await inbox.read(table, item)) as inbox.Item);
+    await inbox.redrive(table, (await queries.read(table, item)) as Item);
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'pending' }), {
       timeout: 3_000,
     });
@@ -518,12 +521,12 @@ describe('the action retry', () => {
     const table = engine.table('inbox', Date);
     const put = async (text: string) => {
       const event = saying(text);
-      const { event_id } = await inbox.enqueue(table, event, undefined, 5);
-      return (await inbox.read(table, { ...group, event_id })) as inbox.Item;
+      const { event_id } = await enqueue(table, newArrival(event), 5);
+      return (await queries.read(table, { ...group, event_id })) as Item;
     };
-    const read = async (item: inbox.Item) => (await inbox.read(table, item)) as inbox.Item;
+    const read = async (item: Item) => (await queries.read(table, item)) as Item;
     const waiting = await put('waiting');
-    await inbox.postpone(table, inbox.unclaimed(waiting), { last_error: 'x' }, 30);
+    await inbox.postponeSending(table, inbox.unclaimed(waiting), 'x');
     const others = [await put('new'), await put('sending'), await put('failed')];
     const [, sending, failed] = others.map(inbox.unclaimed) as [
       inbox.Lease,
@@ -531,7 +534,7 @@ describe('the action retry', () => {
       inbox.Lease,
     ];
     await inbox.storeReply(table, sending, [sendText('x')]);
-    await inbox.fail(table, failed, 'x', 30);
+    await inbox.fail(table, failed, 'x');
     const before = await Promise.all(others.map(read));
     retry = async () => {
       expect(Date.parse((await read(waiting)).next_attempt_at)).toBeLessThanOrEqual(Date.now());

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BatchGetItemCommand, type DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { MiddlewareHandler } from 'hono';
-import { fromAttributes, toAttributes } from '../../lib/aws/table.ts';
-import type { Item, Key } from '../../lib/inbox/transitions.ts';
+import { toAttributes } from '../../lib/aws/table.ts';
+import { itemIn, type Key } from '../../lib/inbox/item.ts';
 import { isResponseLost } from './faults.ts';
 import { type Exchange, LIMITS, pairOf, type Row } from './state.ts';
 import type { Store } from './store.ts';
@@ -149,10 +149,10 @@ export class Traffic {
       }),
     );
     for (const attributes of Responses?.[inboxTable] ?? []) {
-      const item = fromAttributes(attributes) as unknown as Item;
+      const item = itemIn(attributes);
       const id = rowId(item);
-      const { status, claims, sent, next_attempt_at, last_error, unknown } = item;
-      const row: Row = { id, status, claims, sent, next_attempt_at, last_error, unknown };
+      const { status, phase, claims, sent, next_attempt_at, last_error, unknown } = item;
+      const row: Row = { id, status, phase, claims, sent, next_attempt_at, last_error, unknown };
       if (JSON.stringify(row) !== JSON.stringify(store.get('rows', id))) store.set('rows', id, row);
       if (status === 'replied' || status === 'ignored') this.#followed.delete(id);
     }

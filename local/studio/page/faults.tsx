@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import type { Outcome, Summary } from '../../../lib/delivery/deliver.ts';
+import type { Outcome, Summary } from '../../../lib/delivery/delivery.ts';
 import { FAULTS } from '../state.ts';
 import { t } from './language.ts';
 import { act, state } from './store.ts';

@@ -1,5 +1,5 @@
-import type { Outcome } from '../../../lib/delivery/deliver.ts';
-import type { Item } from '../../../lib/inbox/transitions.ts';
+import type { Outcome } from '../../../lib/delivery/delivery.ts';
+import type { Item } from '../../../lib/inbox/item.ts';
 import type { NoteKind } from '../commands.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Exchange, Fault } from '../state.ts';
@@ -14,6 +14,7 @@ interface CodedTexts {
   readonly notes: Readonly<Record<NoteKind, (by: string, what: string) => string>>;
   readonly exchangeKinds: Readonly<Record<Exchange['kind'], string>>;
   readonly statuses: Readonly<Record<Item['status'], string>>;
+  readonly phases: Readonly<Record<NonNullable<Item['phase']>, string>>;
   readonly outcomes: Readonly<Record<Outcome, string>>;
   /** The name of a fault and what it does. */
   readonly faults: Readonly<Record<Fault, readonly [name: string, effect: string]>>;
@@ -83,6 +84,7 @@ const en = {
   validationErrors: 'Validation errors',
   row: 'Inbox row',
   statuses: { pending: 'pending', replied: 'replied', ignored: 'ignored', failed: 'failed' },
+  phases: { asking: 'calling the robot', sending: 'sending' },
   claims: (n: number) => `${n} ${n === 1 ? 'claim' : 'claims'}`,
   commandsSent: (n: number) => `${n} sent`,
   nextAttempt: (time: string) => `next attempt at ${time}`,
@@ -209,6 +211,7 @@ const zh: typeof en = {
   validationErrors: '校验错误',
   row: '收件箱记录',
   statuses: { pending: '待处理', replied: '已回复', ignored: '已忽略', failed: '失败' },
+  phases: { asking: '正在调用机器人', sending: '正在发送' },
   claims: (n) => `领取 ${n} 次`,
   commandsSent: (n) => `已发送 ${n} 条`,
   nextAttempt: (time) => `下次尝试 ${time}`,

@@ -136,7 +136,7 @@ function RowBadge({ row: { status, claims } }: { row: Row }) {
 }
 
 function RowDetails({ row }: { row: Row }) {
-  const { status, claims, sent, next_attempt_at, last_error, unknown } = row;
+  const { status, phase, claims, sent, next_attempt_at, last_error, unknown } = row;
   const time = next_attempt_at && clockOf(Date.parse(next_attempt_at));
   const isFailed = status === 'failed';
   return (
@@ -146,6 +146,7 @@ function RowDetails({ row }: { row: Row }) {
         <li>
           {t().statuses[status]} · {t().claims(claims)} · {t().commandsSent(sent)}
         </li>
+        {phase && <li>{t().phases[phase]}</li>}
         {time && <li>{isFailed ? t().failedAt(time) : t().nextAttempt(time)}</li>}
         {last_error && <li>{last_error}</li>}
         {unknown && <li>{t().outcomeUnknown(unknown.map((it) => it + 1).join(', '))}</li>}
