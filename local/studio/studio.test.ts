@@ -329,10 +329,13 @@ describe('an edited event', () => {
     await vi.waitFor(() => expect(values(page.now().exchanges)).toMatchObject([{ row: id }]));
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'pending' }));
     const item = (await queries.read(table, { ...group, event_id })) as Item;
-    const lease = await inbox.postponeSending(table, inbox.unclaimed(item), 'x');
+    const sending = await inbox.storeReply(table, inbox.unclaimed(item), [sendText('x')]);
     await vi.waitFor(() =>
-      expect(page.now().rows.get(id)).toMatchObject({ claims: 1, last_error: 'x' }),
+      expect(page.now().rows.get(id)).toMatchObject({ claims: 1, phase: 'sending' }),
     );
+    const lease = await inbox.postponeSending(table, sending, 'x');
+    await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ last_error: 'x' }));
+    expect(page.now().rows.get(id)?.phase).toBeUndefined();
     await inbox.fail(table, lease, 'y');
     await vi.waitFor(() => expect(page.now().rows.get(id)).toMatchObject({ status: 'failed' }));
     await inbox.redrive(table, (await queries.read(table, item)) as Item);
