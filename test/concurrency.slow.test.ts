@@ -21,7 +21,7 @@ test('50 equal deliveries at the same moment queue one reply', async () => {
   }
 });
 
-test('reply and retry, each of them twice, on the same row say it once', async () => {
+test('two of reply and two of retry on the same row send the reply once', async () => {
   await using on = await startDeployed();
   const [replies, retries] = await Promise.all([
     Promise.all([on.start('reply'), on.start('reply')]),
@@ -42,7 +42,7 @@ test('reply and retry, each of them twice, on the same row say it once', async (
   }
 });
 
-test('100 cold containers that need a token ask VVChat for one', async () => {
+test('100 cold containers that need a token fetch one', async () => {
   await using on = await startDeployed();
   const containers = await Promise.all(Array.from({ length: 100 }, () => on.start('reply')));
   const keys = await Promise.all(containers.map((_, i) => on.put(saying(`cold ${i}`))));

@@ -93,7 +93,7 @@ const isBetweenSendAndCount = (seen: readonly string[], step: number, moment: Mo
   moment === 'after' ? seen[step - 1] === 'send' : seen[step - 2] === 'send';
 
 describe.each(['before', 'after'] as const)('killed %s each side effect', (moment) => {
-  test('the webhook leaves what a second delivery mends, and it is said once', async () => {
+  test('the webhook leaves work that a second delivery completes, and the reply is sent once', async () => {
     const steps = await atEveryStep('webhook', async (victim, step) => {
       const event = message();
       killAt(victim, step, moment);

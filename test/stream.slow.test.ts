@@ -24,7 +24,7 @@ test('the compiled template has the tables of serverless.yml', () => {
   expect(withoutStreams).toEqual(tableDefinitions());
 });
 
-test('every event that is accepted is answered by way of the stream, once', async () => {
+test('every accepted event is answered once by way of the stream', async () => {
   const handed: string[] = [];
   const containers = await Promise.all([on.start('reply'), on.start('reply')]);
   await using reader = await read(async (event) => {
@@ -55,7 +55,7 @@ test('every event that is accepted is answered by way of the stream, once', asyn
   expect(reader.seen).toContain('MODIFY');
 });
 
-test('what a killed container had in its batch is answered after all, once', async () => {
+test('the batch of a killed container is answered once after all', async () => {
   const victim = await on.start('reply');
   on.vvchat.intervene = ({ operation }) =>
     operation === 'token' ? undefined : () => victim.kill();

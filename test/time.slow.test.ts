@@ -11,7 +11,7 @@ const schedule = sample('retry');
 const LEASE_MS = 120_000;
 
 describe.concurrent('said once, though', () => {
-  test('the robot takes 57 s, and retry looks for work meanwhile', async ({ expect }) => {
+  test('a robot takes 57 s while retry runs', async ({ expect }) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([on.start('reply'), on.start('retry')]);
     const key = await on.put(saying('think for 57 s'));
@@ -24,7 +24,9 @@ describe.concurrent('said once, though', () => {
     expect(await on.read(key)).toMatchObject({ status: 'replied', claims: 1 });
   });
 
-  test("the lease ends while the robot thinks, and retry's robot is faster", async ({ expect }) => {
+  test('a lease ends while the robot answers, and the robot of retry is faster', async ({
+    expect,
+  }) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([on.start('reply'), on.start('retry')]);
     const key = await on.put(saying('think for 3 s'));
@@ -36,7 +38,9 @@ describe.concurrent('said once, though', () => {
     expect(on.said('think')).toEqual(['think for 3 s']);
   });
 
-  test('the lease ends to the millisecond as two workers look', async ({ expect }) => {
+  test('a lease ends in the very millisecond in which two workers read the row', async ({
+    expect,
+  }) => {
     await using on = await startDeployed();
     const workers = await Promise.all([on.start('retry'), on.start('retry'), on.start('retry')]);
     for (let round = 0; round < 5; round++) {
@@ -49,7 +53,7 @@ describe.concurrent('said once, though', () => {
     }
   });
 
-  test('VVChat is slow, for longer than the lease lasts', async ({ expect }) => {
+  test('VVChat is slow for longer than the lease lasts', async ({ expect }) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([on.start('reply'), on.start('retry')]);
     const key = await on.put(saying('say 6 times'));
@@ -74,7 +78,7 @@ describe.concurrent('said once, though', () => {
     ['reply behind', -30_000, 0],
     ['reply ahead', 30_000, 0],
     ['retry behind', 0, -30_000],
-  ])('clocks are 30 s apart: %s', async (_, replySkew, retrySkew) => {
+  ])('clocks differ by 30 s: %s', async (_, replySkew, retrySkew) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([
       on.start('reply', replySkew),
@@ -100,7 +104,7 @@ describe.concurrent('said once, though', () => {
     expect(on.said('say')).toEqual(Array.from({ length: 4 }, (_, i) => `say 4 times (${i})`));
   });
 
-  test('the index is behind its table', async ({ expect }) => {
+  test('the index is stale', async ({ expect }) => {
     await using on = await startDeployed();
     const retry = await on.start('retry');
     const key = await on.put(saying('stale'));
@@ -196,10 +200,14 @@ function freezeAt(on: Deployed, victim: Awaited<ReturnType<Deployed['start']>>, 
   };
 }
 
-describe.concurrent('after three times the row is failed, and its neighbours are answered meanwhile, of a robot that', () => {
+describe.concurrent('the row fails after three calls, and its neighbours are answered meanwhile, with a robot that', () => {
   test.each([
     ['throws', 'throw', 'the robot threw Error'],
-    ['kills its process', 'kill', 'the robot was asked 3 times: unfinished'],
+    [
+      'kills its process',
+      'kill',
+      'the robot was called 3 times: the function crashed while the robot answered',
+    ],
     ['hangs', 'hang', /^RobotTimeoutError: The robot took over/],
   ])('%s', { timeout: 300_000 }, async (_, text, last_error) => {
     await using on = await startDeployed();
@@ -232,7 +240,7 @@ describe.concurrent('after three times the row is failed, and its neighbours are
   });
 });
 
-test('a run of retry leaves a VVChat that is down alone after a few rows, and comes back to all', async () => {
+test('retry skips an app whose VVChat is down after a few rows, and delivers them all later', async () => {
   await using on = await startDeployed();
   const keys = await Promise.all(
     Array.from({ length: 8 }, (_, i) => on.put(saying(`during the outage ${i}`))),
