@@ -7,7 +7,7 @@ import { commandsOf, type Item, isUnknown } from '../lib/inbox/item.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { freePorts } from '../local/ports.ts';
 import { nameOf } from '../local/service.ts';
-import type { Carried } from '../local/simulator/robot-api.ts';
+import type { ReceivedCommand } from '../local/simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from '../local/stack.ts';
 import {
   delaying,
@@ -91,7 +91,7 @@ const faultsOf = (where: keyof typeof injected, faults: typeof DYNAMODB_FAULTS) 
 /** What VVChat carried out, by the robot's number, of which every event has one of its own. */
 const carried = new Map<string, { times: number; readonly at: number }>();
 
-function onCarried({ robot_no }: Carried) {
+function onCommand({ robot_no }: ReceivedCommand) {
   const known = carried.get(robot_no) ?? { times: 0, at: performance.now() };
   known.times++;
   carried.set(robot_no, known);
@@ -238,7 +238,7 @@ async function soak(): Promise<boolean> {
   const stack = await startStack({
     ports,
     between: { dynamodb: dynamodb.port, vvchat: vvchat.port },
-    onCarried,
+    onCommand,
   });
   try {
     dynamodb.intervene = faultsOf('dynamodb', DYNAMODB_FAULTS);
