@@ -67,12 +67,12 @@ export function refreshWebview({ height, url }: { height?: Height; url: string }
   };
 }
 
-const COMMANDS: readonly Command['cmd'][] = [
-  'send-text',
-  'webview-group-open',
-  'webview-group-close',
-  'webview-group-refresh',
-];
+const COMMANDS = Object.keys({
+  'send-text': true,
+  'webview-group-open': true,
+  'webview-group-close': true,
+  'webview-group-refresh': true,
+} satisfies Record<Command['cmd'], true>);
 
 /** Whether a value came from one of the builders. */
 export const isCommand = (value: unknown): value is Command =>
