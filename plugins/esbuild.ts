@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Loader, Metafile, Plugin } from 'esbuild';
+import type { Loader, Metafile, OnResolveResult, Plugin } from 'esbuild';
 
 /*
  * lib/aws/ configures its clients of AWS's SDK by parts of its own. This plugin leaves out of the bundles what is
@@ -78,6 +78,9 @@ const STUBS = join(ROOT, 'lib/aws/replacements/stubs.ts');
 const REDUCED = 'aws-sdk-reduced';
 const OPERATION = 'aws-sdk-operation';
 
+/** Where an import leads, for all builds of a process: there are some 800, and asking takes a millisecond. */
+const resolutions = new Map<string, Promise<OnResolveResult>>();
+
 const awsSdk: Plugin = {
   name: 'aws-sdk',
   setup: (build) => {
@@ -95,7 +98,7 @@ const awsSdk: Plugin = {
     build.onResolve(
       { filter: /^/, namespace: REDUCED },
       async ({ path, importer, kind, resolveDir }) => {
-        const { name, module } = locate(importer);
+        const { folder, name, module } = locate(importer);
         const [, operation] = COMMAND.exec(module) ?? [];
         if (operation !== undefined && path === SHAPES) {
           fired.add(keyOf({ package: name, module, imported: path }));
@@ -110,9 +113,15 @@ const awsSdk: Plugin = {
         }
         // Nothing here streams. The mere chance of its import has esbuild wrap every module that it shares.
         if (path === '@smithy/core/event-streams') return { path, external: true };
-        const resolved = await build.resolve(path, { kind, resolveDir });
-        // Modules of Node stay what they are.
-        return resolved.external ? resolved : { ...resolved, namespace: REDUCED };
+        const key = `${path.startsWith('.') ? resolveDir : folder} ${path}`;
+        const resolution =
+          resolutions.get(key) ??
+          build.resolve(path, { kind, resolveDir }).then((resolved) =>
+            // Modules of Node stay what they are.
+            resolved.external ? resolved : { ...resolved, namespace: REDUCED },
+          );
+        resolutions.set(key, resolution);
+        return resolution;
       },
     );
 
