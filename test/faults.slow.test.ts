@@ -50,7 +50,7 @@ async function expectSaid({ on, key, text }: Scene, times: number, status = 'rep
 }
 
 const queued: Outcome = {
-  words: '200 `queued`, one row, said once',
+  words: '200 `queued`, one row, delivered once',
   check: async (scene) => {
     expect(scene.answer).toMatchObject({ status: 200, body: { status: 'queued' } });
     await expectSaid(scene, 1);
@@ -63,7 +63,7 @@ function expectUnavailable({ answer, second }: Scene) {
 }
 
 const unavailable: Outcome = {
-  words: '503 with `Retry-After`; the second delivery is queued, and said once',
+  words: '503 with `Retry-After`; the second delivery is queued, and delivered once',
   check: async (scene) => {
     expectUnavailable(scene);
     await expectSaid(scene, 1);
@@ -73,7 +73,7 @@ const unavailable: Outcome = {
 /** It takes the webhook longer than the window to give up, so the second delivery looks like a new message. */
 const unavailableYetQueued: Outcome = {
   words:
-    '503, outcome of the put unknown: the row is there, and a second delivery after the window (5 s) makes another; said twice',
+    '503, outcome of the put unknown: the row is there, and a second delivery after the window (5 s) makes another; delivered twice',
   check: async (scene) => {
     expectUnavailable(scene);
     await expectSaid(scene, 2);
@@ -81,7 +81,7 @@ const unavailableYetQueued: Outcome = {
 };
 
 const replied: Outcome = {
-  words: 'said once, at once',
+  words: 'delivered once, at once',
   check: async (scene) => {
     expect(scene.answer).toEqual({ replied: 1 });
     expect(await scene.on.read(scene.key)).toMatchObject({ status: 'replied', claims: 1 });
@@ -90,7 +90,7 @@ const replied: Outcome = {
 };
 
 const stalled: Outcome = {
-  words: 'said once, when the lease has ended',
+  words: 'delivered once, when the lease has ended',
   check: async (scene) => {
     expect(scene.answer).toEqual({ stalled: 1 });
     await expectSaid(scene, 1);
@@ -98,7 +98,7 @@ const stalled: Outcome = {
 };
 
 const postponed = (last_error: string, delayMs = 60_000, jitter = 0.25): Outcome => ({
-  words: `said once, after ${minutes(delayMs)}`,
+  words: `delivered once, after ${minutes(delayMs)}`,
   check: async (scene) => {
     expect(scene.answer).toEqual({ postponed: 1 });
     const item = await scene.on.read(scene.key);
@@ -112,7 +112,7 @@ const postponed = (last_error: string, delayMs = 60_000, jitter = 0.25): Outcome
 });
 
 const failed = (last_error: string): Outcome => ({
-  words: `not said; \`failed\`, \`last_error\`: ${last_error}`,
+  words: `not delivered; \`failed\`, \`last_error\`: ${last_error}`,
   check: async (scene) => {
     expect(scene.answer).toEqual({ failed: 1 });
     expect(await scene.on.read(scene.key)).toMatchObject({ status: 'failed', last_error });
@@ -121,7 +121,7 @@ const failed = (last_error: string): Outcome => ({
 });
 
 const unknown = (times: 1 | 2): Outcome => ({
-  words: `outcome unknown: sent once more after a minute, so said ${times === 1 ? 'once' : 'twice'}; the row lists it under \`unknown\``,
+  words: `outcome unknown: sent once more after a minute, so delivered ${times === 1 ? 'once' : 'twice'}; the row lists it under \`unknown\``,
   check: async (scene) => {
     expect(scene.answer).toEqual({ postponed: 1 });
     expect(await scene.on.read(scene.key)).toMatchObject({ status: 'pending', unknown: [0] });
@@ -142,7 +142,7 @@ const unknownTwice: Outcome = {
 };
 
 const takenAtItsWord: Outcome = {
-  words: 'taken at its word: sent again after a minute, so said twice, and no row says so',
+  words: 'trusted: sent again after a minute, so delivered twice, and no row shows it',
   check: async (scene) => {
     expect(scene.answer).toEqual({ postponed: 1 });
     await expectSaid(scene, 2);
