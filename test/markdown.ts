@@ -48,7 +48,7 @@ export const withoutComments = ({ language, code }: Block): string =>
 export function faultInDiagram(code: string): string | undefined {
   const [type = ''] = code.trim().split(/\s/, 1);
   if (!DIAGRAMS.has(type)) return `"${type}" is no type of diagram.`;
-  const text = code.replace(/(?:--?>?>|<\|?--|\|)/g, ' ');
+  const text = code.replace(ARROW, ' ');
   if ((text.match(/"/g) ?? []).length % 2 === 1) return 'A quote is not closed.';
   const open: string[] = [];
   for (const bracket of text.replace(/"[^"]*"/g, '').match(/[()[\]{}]/g) ?? []) {
@@ -58,6 +58,9 @@ export function faultInDiagram(code: string): string | undefined {
   }
   return open.length > 0 ? `A "${open.at(-1)}" is not closed.` : undefined;
 }
+
+/** Some arrows of sequences end with a bracket. */
+const ARROW = /--?(?:>>?|[x)])/g;
 
 const DIAGRAMS = new Set(['flowchart', 'sequenceDiagram', 'stateDiagram-v2', 'gantt']);
 
