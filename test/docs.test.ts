@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const parse = (file: string) => parseMarkdown(read(file));
 
-/** An author may write a README of their own. From its first line on it is not this project's, and not checked. */
+/** An author may replace the README. One with another title is theirs, and not checked. */
 const isOurs = (file: string) =>
   existsSync(join(ROOT, file)) &&
   (dirname(file) !== '.' || !/^README/.test(file) || hasTitle(file));
@@ -25,7 +25,7 @@ const PAIRS = [
   ['docs/replies.md', 'docs/replies.zh-CN.md'],
 ].filter((pair) => pair.every(isOurs)) as [string, string][];
 
-test('the documents are found', () => {
+test('the checks cover the documents', () => {
   expect(DOCUMENTS).toEqual(expect.arrayContaining(['docs/replies.md', 'docs/architecture.md']));
 });
 
@@ -33,13 +33,41 @@ test.runIf(isOurs('README.md'))('README.md has at most 700 words', () => {
   expect(read('README.md').split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(700);
 });
 
-describe('two languages', () => {
+test('parseMarkdown reads headings, code, links, terms, rows and items', () => {
+  const text = [
+    '# A title',
+    'See [`a`](b.md#c), <img src="d.png">, and `e](f)`.',
+    '- one',
+    '  ```sh',
+    '  # no heading [nor](link)',
+    '  npm ci   # a comment',
+    '  ```',
+    '| a | b |',
+    '# A title',
+  ];
+  const { blocks, ...rest } = parseMarkdown(text.join('\n'));
+  expect(rest).toEqual({
+    headings: [
+      { level: 1, anchor: 'a-title' },
+      { level: 1, anchor: 'a-title-1' },
+    ],
+    links: ['b.md#c', 'd.png'],
+    terms: ['a', 'e](f)'],
+    rows: 1,
+    items: 1,
+  });
+  const code = '# no heading [nor](link)\nnpm ci   # a comment';
+  expect(blocks).toEqual([{ language: 'sh', code, line: 5 }]);
+  expect(blocks.map(withoutComments)).toEqual(['npm ci']);
+});
+
+describe('the two languages', () => {
   test.each(PAIRS)('%s and %s have the same sections, commands, code and links', (one, other) => {
     expect(skeletonOf(other)).toEqual(skeletonOf(one));
   });
 });
 
-/** The languages of code that is the same in every language of a document. The others hold prose. */
+/** Code that is the same in both languages of a document. Other blocks hold prose. */
 const CODE = new Set(['sh', 'ts', 'yaml', 'json']);
 
 function skeletonOf(file: string) {
@@ -57,11 +85,11 @@ function skeletonOf(file: string) {
 }
 
 describe('links', () => {
-  test.each(DOCUMENTS)('of %s lead somewhere', (file) => {
+  test.each(DOCUMENTS)('%s has no broken link', (file) => {
     expect(parse(file).links.filter((link) => !leadsSomewhere(file, link))).toEqual([]);
   });
 
-  test('that lead nowhere are found', () => {
+  test('a broken link is found', () => {
     const leads = (link: string) => leadsSomewhere('docs/replies.md', link);
     expect(leads('operations.md')).toBe(true);
     expect(leads('#routes')).toBe(true);
@@ -81,8 +109,8 @@ function leadsSomewhere(file: string, link: string): boolean {
   return parse(target).headings.some((it) => it.anchor === decodeURIComponent(anchor));
 }
 
-describe('what is named', () => {
-  test.each(DOCUMENTS)('in %s is there: files and commands', (file) => {
+describe('names', () => {
+  test.each(DOCUMENTS)('%s names only files and commands that exist', (file) => {
     const { terms, blocks } = parse(file);
     const paths = terms.filter((term) => PATH.test(term) && !existsSync(join(ROOT, term)));
     const commands = [...terms, ...blocks.map(({ code }) => code)]
@@ -114,7 +142,7 @@ describe('diagrams', () => {
     ['flowchart LR\n a[(b]) --> c', 'A "]" closes nothing.'],
     ['flowchart LR\n a["b] --> c', 'A quote is not closed.'],
     ['flowchart LR\n a["(b"] -->|c| d([e])', undefined],
-  ])('%j: %s', (code, fault) => {
+  ])('the fault in %j is: %s', (code, fault) => {
     expect(faultInDiagram(code)).toBe(fault);
   });
 });
@@ -128,12 +156,12 @@ describe('TypeScript in the documents', () => {
       blocks: parse(file).blocks.filter(({ language }) => language === 'ts'),
     }));
 
-  test('compiles when it is pasted', async () => {
+  test('every block compiles when it is pasted', async () => {
     expect(sources.flatMap(({ blocks }) => blocks).length).toBeGreaterThan(0);
     expect(await compile(sources)).toBe('');
   });
 
-  test('that does not compile is found, with its place', async () => {
+  test('an error is reported with its place in the document', async () => {
     const code = "import { sendText } from 'vvchat-robot';\nsendText(1);";
     const block = { language: 'ts', code, line: 10 };
     expect(await compile([{ file: 'a.md', blocks: [block] }])).toMatch(

@@ -72,23 +72,17 @@ const PAIRS = new Map([
 
 /** The code blocks, and what is left of the text without them. */
 function split(text: string): { blocks: Block[]; prose: string } {
-  const blocks: Block[] = [];
-  const prose: string[] = [];
-  let open: { indent: string; language: string; line: number; code: string[] } | undefined;
-  for (const [i, line] of text.split('\n').entries()) {
-    const [, indent = '', language = ''] = /^( *)```(\w*)\s*$/.exec(line) ?? [];
-    const isFence = line.trimStart().startsWith('```');
-    if (!isFence) (open?.code ?? prose).push(line);
-    else if (open) {
-      blocks.push({
-        ...open,
-        code: open.code.map((it) => it.slice(open?.indent.length)).join('\n'),
-      });
-      open = undefined;
-    } else open = { indent, language, line: i + 2, code: [] };
-  }
-  return { blocks, prose: prose.join('\n') };
+  const blocks = [...text.matchAll(FENCED)].map(
+    ({ 1: indent = '', 2: language = '', 3: lines = '', index }) => ({
+      language,
+      code: lines.replace(new RegExp(`^${indent}`, 'gm'), '').trimEnd(),
+      line: text.slice(0, index).split('\n').length + 1,
+    }),
+  );
+  return { blocks, prose: text.replace(FENCED, '') };
 }
+
+const FENCED = /^( *)```(\w*)\n(.*?)^\1```$/gms;
 
 /** Equal headings get a number each, as on GitHub. */
 function headingsIn(prose: string): Heading[] {
