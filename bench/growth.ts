@@ -102,7 +102,7 @@ const round = (units: number) => Number(units.toFixed(2));
 
 let serial = 0;
 
-/** An event of the group that everything is about, by somebody new. */
+/** An event of the group that everything is about, by a new person. */
 function event(kind: 'at' | 'open', group = 'the group'): Event {
   const it = kind === 'at' ? saying(`message ${++serial}`) : structuredClone(documented.open);
   it.data.session.session_open_id = group;
@@ -329,7 +329,7 @@ async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock)
   console.log('');
   console.table(runs);
   console.log(
-    `${replied} rows were answered, said once: ${new Set(vvchat.carried.map(({ params }) => params.text)).size === vvchat.carried.length}; ` +
+    `${replied} rows were answered, each sent once: ${new Set(vvchat.carried.map(({ params }) => params.text)).size === vvchat.carried.length}; ` +
       `${Math.round(BACKLOG / seconds)} a second, ${((spentCpu / BACKLOG) * 1_000).toFixed(1)} ms of CPU each.`,
   );
   if (replied !== BACKLOG || vvchat.carried.length !== BACKLOG) process.exitCode = 1;

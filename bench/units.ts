@@ -181,13 +181,13 @@ function rules(lives: readonly Life[]): Verdict[] {
   const joined = sum(
     writesOf('join-group-for-invite', true).filter(({ purpose }) => purpose === 'membership'),
   );
-  const said = sum(writesOf('at', true));
+  const sent = sum(writesOf('at', true));
   return [
     { what: `units, session-open on a known row = 1 write: ${opened}`, holds: opened === 1 },
     {
       what: `units, membership of a join on a known row = 1 write: ${joined}`,
       holds: joined === 1,
     },
-    { what: `units, life of an at ≤ 6 writes: ${said}`, holds: said > 0 && said <= 6 },
+    { what: `units, life of an at ≤ 6 writes: ${sent}`, holds: sent > 0 && sent <= 6 },
   ].map((rule) => ({ ...rule, isRule: true }));
 }

@@ -46,7 +46,8 @@ const inserted = (...keys: Key[]): DynamoDBStreamEvent => ({
   })),
 });
 
-const said = () => around.vvchat.carried.map(({ robot_no, params }) => [robot_no, params.text]);
+const sentTexts = () =>
+  around.vvchat.carried.map(({ robot_no, params }) => [robot_no, params.text]);
 
 test('reply answers each documented event on its own', async () => {
   const { handler } = await import('./reply.ts');
@@ -80,7 +81,7 @@ test('retry delivers what is due', async () => {
   await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', 0);
   around.vvchat.carried.length = 0;
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
-  expect(said()).toEqual([['xds2323', expect.stringContaining('first')]]);
+  expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('first')]]);
   expect(console.info).toHaveBeenLastCalledWith({ message: 'due rows delivered', replied: 1 });
 });
 
@@ -107,7 +108,7 @@ test('retry puts failed rows back on request', async () => {
   });
   around.vvchat.carried.length = 0;
   expect(await handler({}, within(300_000))).toEqual({ replied: 1 });
-  expect(said()).toEqual([['xds2323', expect.stringContaining('redriven')]]);
+  expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('redriven')]]);
 });
 
 test('retry rejects an unknown event instead of taking it for the schedule', async () => {

@@ -8,7 +8,7 @@ import { documented, sample } from '../test/fixtures.ts';
 import { type HttpProxy, startDynamoDBProxy } from '../test/proxy.ts';
 
 /*
- * Whatever comes, the webhook answers with a status of its contract, as a second reading of the contract says it
+ * For any request the webhook answers as its contract requires; the contract is written here a second time
  * should, writes nothing unless it accepts, and names the place of a fault without a word of what came.
  */
 
@@ -157,7 +157,7 @@ const changedEvent = fc
     }, value),
   );
 
-/** As JSON.parse has it: what JSON cannot say is not there. */
+/** As JSON.parse yields it: what JSON cannot express is absent. */
 const jsonText = changedEvent.map((value) => JSON.stringify(value) ?? 'null');
 
 const brokenText = fc.oneof(
@@ -391,7 +391,7 @@ const isObject = (it: unknown): it is Record<string, unknown> =>
 
 describe('the webhook', () => {
   test(
-    `answers ${RUNS} requests as its contract says`,
+    `answers ${RUNS} requests as its contract requires`,
     async () => {
       const handler = await load();
       const context = { getRemainingTimeInMillis: () => 10_000 } as Context;

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { SafeError } from './safe-error.ts';
 import { EVENT_NAMES, type EventName, isEventName } from './vvchat/event.ts';
 
-/** Environment variables that are missing or wrong; the message names them and never a value. */
+/** Missing or invalid environment variables. The message names them, and never repeats a value. */
 export class ConfigError extends SafeError {
   override readonly name = 'ConfigError';
 }
@@ -18,7 +18,7 @@ export const readWebhookConfig = (env: Environment): WebhookConfig => parse(Webh
 /** @throws {ConfigError} */
 export const readDeliveryConfig = (env: Environment): DeliveryConfig => parse(Delivery, env);
 
-/** The platform's own test host has no https. Source: robot protocol v1, "Robot API". */
+/** The platform's test host has no https. Source: robot protocol v1, "Robot API". */
 export const TEST_HOST = 'http://dev.vvchat.im';
 
 const listed = (text: string) =>
@@ -57,7 +57,7 @@ const Webhook = v.object({
     ),
     v.transform((hashes) => hashes.map((hash) => Buffer.from(hash, 'hex'))),
   ),
-  /** Without any, every app is refused. */
+  /** Without any, every app is rejected. */
   VVCHAT_APP_IDS: v.pipe(
     v.optional(v.string(), ''),
     v.transform((text) => new Set(listed(text))),
@@ -138,7 +138,7 @@ const Delivery = v.pipe(
   ),
 );
 
-/** An empty variable is as good as none. */
+/** An empty variable counts as missing. */
 function parse<const T extends v.GenericSchema>(schema: T, env: Environment): v.InferOutput<T> {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const result = v.safeParse(schema, set, { abortPipeEarly: true });

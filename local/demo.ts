@@ -6,7 +6,7 @@ import type { Event } from '../lib/vvchat/event.ts';
 import { freePorts, SERVERS } from './ports.ts';
 import { nameOf } from './service.ts';
 import { describe } from './simulator/conversation.ts';
-import type { Carried } from './simulator/robot-api.ts';
+import type { ReceivedCommand } from './simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
 
 const DOCUMENTED = ['join-group-for-invite', 'session-open', 'at'];
@@ -14,13 +14,13 @@ const PATIENCE_MS = 20_000;
 
 /** `npm run demo`: plays the events that VVChat documents, and shows what becomes of them. */
 async function demo(): Promise<void> {
-  const carried: Carried[] = [];
+  const received: ReceivedCommand[] = [];
   const printed: string[] = [];
   console.log('Starting the robot on free ports of this machine …\n');
   const stack = await startStack({
     ports: await freePorts(),
     onReady: (server, url) => console.log(`  ✓ ${SERVERS[server].title.padEnd(20)} ${url}`),
-    onCarried: (it) => carried.push(it),
+    onCommand: (command) => received.push(command),
     onLine: (line) => printed.push(line),
   });
   try {
@@ -41,9 +41,9 @@ async function demo(): Promise<void> {
       return rows.length === 2 && rows.every(({ status }) => status === 'replied');
     });
     console.log('\nWhat the robots had VVChat do:\n');
-    for (const it of carried) console.log(`${describe(it)}\n`);
+    for (const it of received) console.log(`${describe(it)}\n`);
     for (const event of events.filter((it) => it.event !== 'session-open')) {
-      if (carried.some((it) => isAnswer(it, event))) continue;
+      if (received.some((it) => isAnswer(it, event))) continue;
       throw new Error(`Nothing was said in ${event.data.session.session_open_id}.`);
     }
   } catch (error) {
@@ -94,7 +94,7 @@ function checkAnswer({ event, session_open_id, status, last_error }: Row): void 
 const isOf = (row: Row, { robot, session }: Event['data']) =>
   row.session_open_id === session.session_open_id && row.robot_no === robot.robot_no;
 
-const isAnswer = ({ robot_no, message }: Carried, { data }: Event) =>
+const isAnswer = ({ robot_no, message }: ReceivedCommand, { data }: Event) =>
   message.session_open_id === data.session.session_open_id && robot_no === data.robot.robot_no;
 
 const summary = ({ session_open_id, robot_no, app_id, ...row }: Row) => ({

@@ -8,7 +8,7 @@ import { Hono } from 'hono';
 import { GRACE_MS, startOffline } from './offline/offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
 import { createLocalClient, createTables, nameOf } from './service.ts';
-import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
+import { createRobotApiSimulator, type ReceivedCommand } from './simulator/robot-api.ts';
 import { playStream } from './stream.ts';
 import { createStudio } from './studio/studio.ts';
 
@@ -17,8 +17,8 @@ export interface StackOptions {
   /** Where the functions find DynamoDB and VVChat, if something stands between. */
   readonly between?: Pick<Ports, 'dynamodb' | 'vvchat'>;
   readonly onReady?: (server: ServerName, url: string) => void;
-  /** What the robot had VVChat do. */
-  readonly onCarried?: (carried: Carried) => void;
+  /** A command that VVChat received from a robot. */
+  readonly onCommand?: (command: ReceivedCommand) => void;
   /** Gives up starting. */
   readonly signal?: AbortSignal;
   /** A line that API Gateway, Lambda or a function printed. */
@@ -56,7 +56,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     between,
     signal,
     onReady = () => {},
-    onCarried = () => {},
+    onCommand = () => {},
     onLine = () => {},
   } = options;
   const cleanUps: (() => Promise<void>)[] = [];
@@ -91,9 +91,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     cleanUps.push(async () => studio.stop());
     const robotApi = createRobotApiSimulator({
       apps: APPS,
-      onCarried: (carried) => {
-        studio.carry(carried);
-        onCarried(carried);
+      onCommand: (command) => {
+        studio.applyCommand(command);
+        onCommand(command);
       },
     });
     const { fetch } = new Hono()

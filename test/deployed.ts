@@ -26,13 +26,13 @@ export interface Deployed extends AsyncDisposable {
   readonly start: (name: FunctionName, skewMs?: number) => Promise<Lambda>;
   /** What the webhook answers to an event. */
   readonly post: (webhook: Lambda, event: Event) => Promise<Posted>;
-  /** Has an event accepted, and tells its row's key. */
+  /** Has an event accepted, and returns the key of its row. */
   readonly put: (event: Event) => Promise<Key>;
   readonly read: (key: Key) => Promise<Item>;
   /** Runs `retry`, each time after the row has come due, until the row is settled. */
   readonly recover: (key: Key) => Promise<Item>;
   /** The texts that VVChat carried out for its sessions and that begin so. */
-  readonly said: (beginning: string) => string[];
+  readonly sent: (beginning: string) => string[];
   /** What all containers have printed. */
   readonly printed: () => string;
 }
@@ -108,7 +108,7 @@ export async function startDeployed(): Promise<Deployed> {
       }
       throw new Error('not settled after 20 runs');
     },
-    said: (beginning) =>
+    sent: (beginning) =>
       vvchat.carried
         .map(({ params }) => `${params.text}`)
         .filter((text) => text.startsWith(beginning)),
@@ -123,7 +123,7 @@ export async function startDeployed(): Promise<Deployed> {
   };
 }
 
-/** Starts a container of a packaged function, with DynamoDB and VVChat where it is told they are. */
+/** Starts a container of a packaged function, with DynamoDB and VVChat at the given addresses. */
 export const startFunction = (
   bundle: Package,
   name: FunctionName,

@@ -8,7 +8,7 @@ export const ROBOT_MS = 60_000;
 /** What remains to a function after the robot's answer, for a token and the first sends. */
 export const SENDING_MS = 30_000;
 
-/** What a function keeps for the write that follows a send: three attempts, and a read that tells what became of them. */
+/** What a function keeps for the write that follows a send: three attempts, and a read of their outcome. */
 export const WRITE_MS = 14_000;
 
 /** A send, and the write that counts it. */

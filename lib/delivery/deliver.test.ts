@@ -30,7 +30,7 @@ beforeEach(() => {
 });
 
 /** Everything that VVChat was made to say. */
-const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
 const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
 const later = (milliseconds: number) => iso(clock.now() + milliseconds);
 
@@ -108,7 +108,7 @@ describe('a new row', () => {
     const item = await around.put(documented.join);
     const welcome = defineRobot({ 'join-group-for-invite': () => sendText('大家好') });
     expect(await reply(item, welcome)).toBe('replied');
-    expect(said()).toEqual(['大家好']);
+    expect(sentTexts()).toEqual(['大家好']);
   });
 
   test('without an answer is ignored', async () => {
@@ -154,7 +154,7 @@ describe('a new row', () => {
     const item = await around.put();
     const outcomes = await Promise.all([reply(item, three), reply(item, three)]);
     expect(outcomes.sort()).toEqual(['lost', 'replied']);
-    expect(said()).toEqual(['1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '2', '3']);
   });
 
   test('that arrives late has its lease renewed before the robot is called', async () => {
@@ -169,7 +169,7 @@ describe('a new row', () => {
       return sendText('at last');
     });
     expect(await reply(item, robot)).toBe('replied');
-    expect(said()).toEqual(['at last']);
+    expect(sentTexts()).toEqual(['at last']);
   });
 
   test('has its lease renewed before a send that could outlive it', async () => {
@@ -179,7 +179,7 @@ describe('a new row', () => {
       return sendText('slow');
     });
     expect(await reply(item, robot)).toBe('replied');
-    expect(said()).toEqual(['slow']);
+    expect(sentTexts()).toEqual(['slow']);
   });
 
   test('whose lease was taken while the robot answered is lost, and nothing is sent', async () => {
@@ -214,7 +214,7 @@ describe('a robot', () => {
     expect(JSON.stringify([log.error.mock.calls, await around.read(item)])).not.toMatch(/secret/);
     clock.advance(60_000);
     expect(await retry(item, echo)).toBe('replied');
-    expect(said()).toEqual([item.text]);
+    expect(sentTexts()).toEqual([item.text]);
   });
 
   test('that throws three times fails the row', async () => {
@@ -328,7 +328,7 @@ describe('a send', () => {
     expect(await around.read(item)).not.toHaveProperty('unknown');
     clock.advance(delay);
     expect(await retry(item, echo)).toBe('replied');
-    expect(said()).toEqual([item.text]);
+    expect(sentTexts()).toEqual([item.text]);
   });
 
   test('that fails in the middle resumes where it stopped, without another call of the robot', async () => {
@@ -344,7 +344,7 @@ describe('a send', () => {
         answering(() => sendText('other')),
       ),
     ).toBe('replied');
-    expect(said()).toEqual(['2', '3']);
+    expect(sentTexts()).toEqual(['2', '3']);
     expect(await around.read(item)).toMatchObject({ sent: 3, status: 'replied', robot_calls: 0 });
   });
 
@@ -359,7 +359,7 @@ describe('a send', () => {
     });
     clock.advance(60_000);
     expect(await retry(item, three)).toBe('replied');
-    expect(said()).toEqual(['1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '2', '3']);
     expect(await around.read(item)).toMatchObject({
       status: 'replied',
       unknown: [0],
@@ -408,7 +408,7 @@ describe('a send', () => {
     const item = await around.put();
     around.vvchat.fault('send', respondingWith(400, { err_code: 400, err_msg: 'token expired' }));
     expect(await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item)).toBe('replied');
-    expect(said()).toHaveLength(2);
+    expect(sentTexts()).toHaveLength(2);
     expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
   });
 
@@ -482,7 +482,7 @@ describe('a send', () => {
     };
     const deadline = clock.now() + 60_000;
     expect(await deliverNew({ ...delivery, tokens, deadline }, item)).toBe('postponed');
-    expect(said()).toEqual(['1', '2']);
+    expect(sentTexts()).toEqual(['1', '2']);
     expect(await around.read(item)).toMatchObject({
       sent: 2,
       last_error: 'the function had no time left',
@@ -544,7 +544,7 @@ describe('a failure of DynamoDB', () => {
   test('after a send is overcome by repeating the write', async () => {
     const item = await around.put();
     expect(await deliverNew(around.delivery(three, failingAt(2, 3)), item)).toBe('replied');
-    expect(said()).toEqual(['1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '2', '3']);
     expect(await around.read(item)).toMatchObject({ status: 'replied', sent: 3 });
   });
 
@@ -559,7 +559,7 @@ describe('a failure of DynamoDB', () => {
     expect(await around.read(item)).toMatchObject({ sent: 0, phase: 'sending' });
     clock.advance(120_000);
     expect(await retry(item, three)).toBe('replied');
-    expect(said()).toEqual(['1', '1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '1', '2', '3']);
     expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
   });
 });

@@ -27,7 +27,7 @@ beforeEach(async () => {
 });
 afterEach(() => around[Symbol.asyncDispose]());
 
-const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
 const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
 const run = (robot = echo, table?: InboxTable) => deliverDue(around.delivery(robot, table));
 const putMany = (length: number) => Promise.all(Array.from({ length }, () => around.put()));
@@ -43,7 +43,7 @@ test('a run answers what the stream left behind once it is due', async () => {
   const items = await putMany(30);
   clock.advance(120_000);
   expect(await run()).toEqual({ replied: 30 });
-  expect(said().sort()).toEqual(items.map(({ text }) => text).sort());
+  expect(sentTexts().sort()).toEqual(items.map(({ text }) => text).sort());
   expect(await run()).toEqual({});
 });
 
@@ -52,8 +52,8 @@ test('two runs at once send everything once', async () => {
   clock.advance(120_000);
   const summaries = await Promise.all([run(), run()]);
   expect(summaries.map(({ replied = 0 }) => replied).reduce((a, b) => a + b)).toBe(30);
-  expect(new Set(said()).size).toBe(30);
-  expect(said()).toHaveLength(30);
+  expect(new Set(sentTexts()).size).toBe(30);
+  expect(sentTexts()).toHaveLength(30);
 });
 
 test('a run has at most 100 rows in flight', async () => {
@@ -206,7 +206,7 @@ describe('a row whose worker crashed', () => {
     await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('1'), sendText('2')]);
     clock.advance(120_000);
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual(['1', '2']);
+    expect(sentTexts()).toEqual(['1', '2']);
     expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
 
     const other = await around.put();
@@ -216,7 +216,7 @@ describe('a row whose worker crashed', () => {
     await inbox.markSending(around.inbox, claimed, 5_000);
     clock.advance(300_000);
     expect(await run()).toEqual({ failed: 1 });
-    expect(said()).toEqual(['1', '2']);
+    expect(sentTexts()).toEqual(['1', '2']);
     expect(await around.read(other)).toMatchObject({ last_error: 'outcome unknown' });
   });
 });
@@ -251,7 +251,7 @@ test('a stale entry of the index changes nothing', async () => {
   const summary = await run(echo, { ...around.inbox, client });
   expect(summary).toMatchObject({ taken: 2, replied: 1 });
   expect(summary.absent).toBeGreaterThan(0);
-  expect(said()).toHaveLength(2);
+  expect(sentTexts()).toHaveLength(2);
 });
 
 test('a run begins no row that it could not finish', async () => {
@@ -329,7 +329,7 @@ test('a run that cannot read the whole index rejects, after it delivered what it
   failToReadShard(client, items[0]?.due_shard);
   await expect(run(echo, { ...around.inbox, client })).rejects.toThrow('no');
   const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
-  expect(said().sort()).toEqual(others.map(({ text }) => text).sort());
+  expect(sentTexts().sort()).toEqual(others.map(({ text }) => text).sort());
   for (const item of others) {
     expect(await around.read(item)).toMatchObject({ status: 'replied' });
   }

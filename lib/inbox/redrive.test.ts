@@ -25,7 +25,7 @@ beforeEach(async () => {
 });
 afterEach(() => around[Symbol.asyncDispose]());
 
-const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
 
 /** A minute; a deadline that far away. */
 const ask = (request: unknown, table: Table = around.inbox) =>
@@ -65,7 +65,7 @@ describe('a failed row', () => {
       give_up_at: iso(clock.now() + 24 * 3_600_000),
     });
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual([item.text]);
+    expect(sentTexts()).toEqual([item.text]);
     expect(await around.read(item)).toMatchObject({ status: 'replied', claims: 2 });
   });
 
@@ -77,7 +77,7 @@ describe('a failed row', () => {
     expect(await around.read(item)).toMatchObject({ status: 'failed', sent: 1 });
     await ask({});
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual(['2', '3']);
+    expect(sentTexts()).toEqual(['2', '3']);
   });
 
   test('is listed without its text, and not changed', async () => {
@@ -114,7 +114,7 @@ describe('a failed row', () => {
     });
     expect(await ask({ outcome_unknown: true })).toMatchObject({ redriven: 1 });
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual(['once']);
+    expect(sentTexts()).toEqual(['once']);
   });
 
   test('that another redrive puts back meanwhile is not counted', async () => {

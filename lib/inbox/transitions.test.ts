@@ -126,7 +126,7 @@ describe('exhaustedReason', () => {
     expect(inbox.exhaustedReason(await on.pending(), on.clock.now() + minutes(2))).toBeUndefined();
   });
 
-  test('says after 24 hours what went wrong before', async () => {
+  test('gives up after 24 hours, with the last error', async () => {
     const item = await on.pending();
     const day = on.clock.now() + minutes(24 * 60);
     expect(inbox.exhaustedReason(item, day - 1)).toBeUndefined();

@@ -1,7 +1,7 @@
 import { SafeError } from '../safe-error.ts';
 import type { Session } from './event.ts';
 
-/** What a robot tells VVChat to do. Source: robot protocol v1, "Robot API", table of commands. */
+/** What a robot has VVChat do. Source: robot protocol v1, "Robot API", table of commands. */
 export type Command =
   | { readonly cmd: 'send-text'; readonly params: { readonly text: string } }
   | {
@@ -17,15 +17,15 @@ export type Command =
 /** A share of the screen, `1%` to `100%`, or a whole number of pixels. */
 export type Height = `${number}%` | number;
 
-/** A command that VVChat could not carry out, however often it were sent. */
+/** A command that VVChat could not carry out, however often it was sent. */
 export class InvalidCommandError extends SafeError {
   override readonly name = 'InvalidCommandError';
 }
 
 /**
- * Says something in the session.
+ * Sends a text to the session.
  *
- * @throws {InvalidCommandError} when there is nothing but white space in the text
+ * @throws {InvalidCommandError} for a text of white space alone
  */
 export function sendText(text: string): Command {
   if (typeof text !== 'string' || text.trim() === '') {
@@ -37,9 +37,9 @@ export function sendText(text: string): Command {
 }
 
 /**
- * Opens the web view of a group, or another page in it.
+ * Opens the web view of a group, or loads another page in it.
  *
- * @throws {InvalidCommandError} when the height or the address is not one
+ * @throws {InvalidCommandError} for an invalid height or address
  */
 export function openWebview({ height, url }: { height: Height; url: string }): Command {
   return {
@@ -56,7 +56,7 @@ export function closeWebview(): Command {
 /**
  * Loads a page in the open web view of a group. Without a height the view stays as high as it is.
  *
- * @throws {InvalidCommandError} when the height or the address is not one
+ * @throws {InvalidCommandError} for an invalid height or address
  */
 export function refreshWebview({ height, url }: { height?: Height; url: string }): Command {
   const params = { url: webAddress('refreshWebview', url) };
@@ -67,14 +67,14 @@ export function refreshWebview({ height, url }: { height?: Height; url: string }
   };
 }
 
-const COMMANDS: readonly Command['cmd'][] = [
-  'send-text',
-  'webview-group-open',
-  'webview-group-close',
-  'webview-group-refresh',
-];
+const COMMANDS = Object.keys({
+  'send-text': true,
+  'webview-group-open': true,
+  'webview-group-close': true,
+  'webview-group-refresh': true,
+} satisfies Record<Command['cmd'], true>);
 
-/** Whether a value that a handler returned came from one of the builders. */
+/** Whether a value came from one of the builders. */
 export const isCommand = (value: unknown): value is Command =>
   typeof value === 'object' &&
   value !== null &&
