@@ -141,15 +141,14 @@ async function erase(
   }
 }
 
-const report = (found: readonly Erasure[], options: Options) =>
-  printRows(
-    found.map(({ part, key, attributes }) => ({
-      table: part,
-      ...key,
-      erased: attributes?.join(', ') ?? 'the row',
-    })),
-    options,
-  );
+function report(found: readonly Erasure[], options: Options): void {
+  const rows = found.map(({ part, key, attributes }) => ({
+    table: part,
+    ...key,
+    erased: attributes?.join(', ') ?? 'the row',
+  }));
+  printRows(rows, options);
+}
 
 function noteRecovery(count: number): void {
   const until = new Date(Date.now() + recoveryDays() * 86_400_000).toISOString().slice(0, 10);

@@ -90,15 +90,17 @@ async function* pages(options: RedriveOptions): AsyncGenerator<Redriven> {
   }
 }
 
-const requestOf = (options: RedriveOptions) => ({
-  list: !options.putBack,
-  app_id: options.app,
-  session_open_id: options.session,
-  last_error: options.lastError,
-  from: options.from,
-  to: options.to,
-  outcome_unknown: options.outcomeUnknown,
-});
+function requestOf(options: RedriveOptions) {
+  return {
+    list: !options.putBack,
+    app_id: options.app,
+    session_open_id: options.session,
+    last_error: options.lastError,
+    from: options.from,
+    to: options.to,
+    outcome_unknown: options.outcomeUnknown,
+  };
+}
 
 /** What `redrive` rejects is an option that was typed wrong. */
 async function withUsageErrors<T>(work: () => Promise<T>): Promise<T> {

@@ -45,14 +45,16 @@ Register this with VVChat as the event URL of the app. It is a secret, and is sh
 
   https://<id>.execute-api.<region>.amazonaws.com/vvchat/events?token=${token}
 ${rotate === undefined ? '' : endOfRotation(hash)}
-To store or change the key of an app, run this and type the key, so that it stays out of the shell's history. It
-needs no deployment:
+To store or change the key of an app, run this and type the key: so it stays out of the shell's history.
+No deployment is needed:
 
   (read -rs KEY && printf %s "$KEY") | aws ssm put-parameter --type SecureString --overwrite --name /${serviceName}/${stage}/app-keys/APP_ID --value file:///dev/stdin`);
 });
 
-const endOfRotation = (hash: string) => `
+function endOfRotation(hash: string): string {
+  return `
 Both tokens are accepted until you remove the old hash and deploy again:
 
   WEBHOOK_TOKEN_SHA256=${hash}
 `;
+}
