@@ -16,7 +16,8 @@ import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import { errorFields, log } from '../lib/log.ts';
 import { recordMembership } from '../lib/membership.ts';
 import { record } from '../lib/metric.ts';
-import { type Event, InvalidEventError, readEvent } from '../lib/vvchat/event.ts';
+import type { Event } from '../lib/vvchat/event.ts';
+import { InvalidEventError, readEvent } from '../lib/vvchat/read-event.ts';
 
 const config = configuration();
 const client = createClient();

@@ -3,7 +3,7 @@ import type {
   APIGatewayProxyEventV2,
   APIGatewayProxyStructuredResultV2,
 } from 'aws-lambda';
-import type { EventFault } from './vvchat/event.ts';
+import type { EventFault } from './vvchat/read-event.ts';
 
 /** A request as API Gateway hands it over, in payload format 2.0 or 1.0. */
 export type Request = APIGatewayProxyEventV2 | APIGatewayProxyEvent;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { documented, saying } from '../../test/fixtures.ts';
-import { InvalidEventError, readEvent } from './event.ts';
+import { InvalidEventError, readEvent } from './read-event.ts';
 
 const changed = (change: (event: { data: Record<string, object> }) => unknown): unknown => {
   const event = structuredClone(documented.at);
