@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +15,6 @@ const SOURCE = [
   'local',
   'plugins',
   'resources',
-  'robot',
   'package.json',
   'serverless.yml',
   'tsconfig.json',
@@ -40,12 +39,14 @@ export interface Run {
   readonly ends: () => Promise<number | string>;
 }
 
+/** Copies the project, with the robot of test/robot.ts in place of the author's. */
 export async function copyProject(): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-'));
   const home = join(folder, 'home');
   const ports = await freePorts();
   await Promise.all(SOURCE.map((it) => cp(join(ROOT, it), join(folder, it), { recursive: true })));
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  await cp(join(ROOT, 'test/robot.ts'), join(folder, 'robot/robot.ts'));
+  await linkPackages(folder);
   await mkdir(home);
   const runs: Run[] = [];
   const env = {
@@ -79,6 +80,16 @@ export async function copyProject(): Promise<Project> {
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+/** A folder of its own for packages, so that what is cached in it is the copy's too. */
+async function linkPackages(folder: string): Promise<void> {
+  const packages = join(ROOT, 'node_modules');
+  await mkdir(join(folder, 'node_modules'));
+  const names = (await readdir(packages)).filter((name) => name !== '.cache');
+  await Promise.all(
+    names.map((name) => symlink(join(packages, name), join(folder, 'node_modules', name))),
+  );
 }
 
 /** As Ctrl-C does in a terminal: the signal goes to the command and to all that it has started. */
