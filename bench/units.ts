@@ -1,7 +1,7 @@
 import type { ConsumedCapacity } from '@aws-sdk/client-dynamodb';
 import * as inbox from '../lib/inbox/transitions.ts';
 import type { Event } from '../lib/vvchat/event.ts';
-import { nameOf } from '../local/service.ts';
+import { nameOf } from '../local/names.ts';
 import { inserted, startFunction } from '../test/deployed.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';

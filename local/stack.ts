@@ -5,12 +5,13 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
 import { Hono } from 'hono';
+import { nameOf } from './names.ts';
 import { GRACE_MS, startOffline } from './offline/offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
-import { createLocalClient, createTables, nameOf } from './service.ts';
 import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
 import { playStream } from './stream.ts';
 import { createStudio } from './studio/studio.ts';
+import { createLocalClient, createTables } from './tables.ts';
 
 export interface StackOptions {
   readonly ports: Ports;

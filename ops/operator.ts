@@ -1,8 +1,9 @@
 import { type AttributeValue, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { Command, InvalidArgumentError } from 'commander';
 import { fromAttributes, type Row, type Table } from '../lib/aws/table.ts';
+import { nameOf, STAGE } from '../local/names.ts';
 import { HOST, SERVERS } from '../local/ports.ts';
-import { createLocalClient, nameOf, STAGE } from '../local/service.ts';
+import { createLocalClient } from '../local/tables.ts';
 
 /** What every command of an operator's takes. */
 export interface Options {

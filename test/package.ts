@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { CreateTableCommandInput } from '@aws-sdk/client-dynamodb';
 import { unzipSync } from 'fflate';
-import { creatable } from '../local/service.ts';
+import { creatable } from '../local/tables.ts';
 import { copyProject } from './project.ts';
 import type { Mapping } from './shard-reader.ts';
 

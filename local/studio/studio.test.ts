@@ -18,7 +18,7 @@ import {
 import type { Event } from '../../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../../test/engine.ts';
 import { documented, saying } from '../../test/fixtures.ts';
-import { nameOf } from '../service.ts';
+import { nameOf } from '../names.ts';
 import { createRobotApiSimulator } from '../simulator/robot-api.ts';
 import { after, type Change, emptyState, LIMITS, pairOf, type State } from './state.ts';
 import { createStudio, type Studio } from './studio.ts';
