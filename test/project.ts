@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePorts, type Ports, SERVERS, type ServerName } from '../local/ports.ts';
@@ -27,6 +27,8 @@ export interface Project extends AsyncDisposable {
   /** Starts a command there, with nothing of this process's environment that could matter. */
   readonly start: (command: string[], env?: Record<string, string>) => Run;
   readonly change: (file: string, change: (text: string) => string) => Promise<void>;
+  /** Writes a file, in folders that need not exist. */
+  readonly write: (file: string, text: string) => Promise<void>;
 }
 
 export interface Run {
@@ -73,6 +75,11 @@ export async function copyProject(): Promise<Project> {
     change: async (file, change) => {
       const path = join(folder, file);
       await writeFile(path, change(await readFile(path, 'utf8')));
+    },
+    write: async (file, text) => {
+      const path = join(folder, file);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text);
     },
     [Symbol.asyncDispose]: async () => {
       for (const run of runs) killGroup(run.process);
