@@ -146,7 +146,7 @@ test('npm start with a robot that cannot be loaded shows why and nothing of the 
 test('after npm start is killed, its children end by themselves', async () => {
   await using other = await copyProject();
   const run = other.start(['node', 'local/start.ts']);
-  await run.prints(/Ready in/);
+  await run.prints(/Ready in/, 60_000);
   const children = processesOf(run.process.pid as number).filter((pid) => pid !== run.process.pid);
   expect(children.length).toBeGreaterThanOrEqual(1);
   run.process.kill('SIGKILL');
