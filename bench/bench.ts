@@ -54,7 +54,7 @@ function faultOfOptions(): string | undefined {
   return isPartial ? '--write writes all figures of one run: leave --only away.' : undefined;
 }
 
-/** Installs what is compared with, unless it is there, and checks its types, which nobody else does. */
+/** Installs the peers unless they are there, and checks their types, which no other check covers. */
 async function preparePeers(): Promise<void> {
   const run = async (command: string, ...args: string[]) => {
     const [code] = await once(spawn(command, args, { cwd: PEERS, stdio: 'inherit' }), 'exit');

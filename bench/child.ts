@@ -41,9 +41,9 @@ export function printedBy({
 /**
  * The next message of a process.
  *
- * @throws {Error} with what it printed, when it ends before it tells anything
+ * @throws {Error} with what it printed, when it ends before it sends a message
  */
-export async function told<T>(child: ChildProcess, printed: () => string): Promise<T> {
+export async function messageFrom<T>(child: ChildProcess, printed: () => string): Promise<T> {
   const over = new AbortController();
   try {
     const { signal } = over;

@@ -96,12 +96,12 @@ async function startOnce(
   });
   const [, , stderr, pipe] = child.stdio as Readable[];
   child.stdout?.resume();
-  const [printed, told] = await Promise.all([
+  const [printed, messageFrom] = await Promise.all([
     text(stderr as Readable),
     text(pipe as Readable),
     once(child, 'close'),
   ]);
-  const { status, body, ...cold } = told === '' ? {} : JSON.parse(told);
+  const { status, body, ...cold } = messageFrom === '' ? {} : JSON.parse(messageFrom);
   if (status !== 200) {
     throw new Error(`${name} answered ${status} over ${transport}: ${body}\n${printed}`);
   }

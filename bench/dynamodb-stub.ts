@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
-import { end, printedBy, startNode, told } from './child.ts';
+import { end, messageFrom, printedBy, startNode } from './child.ts';
 
 const FILE = fileURLToPath(new URL('peers/dynamodb-stub.ts', import.meta.url));
 
 /** How handlers reach the stub: by plain HTTP, or by TLS as on AWS. */
 export type Transport = 'http' | 'https';
 
-/** What the stub's process tells once it listens. */
+/** The message of the stub's process once it listens. */
 export interface Listening {
   readonly url: Readonly<Record<Transport, string>>;
   /** In PEM. */
@@ -22,6 +22,6 @@ export interface DynamoDBStub extends Listening, AsyncDisposable {}
  */
 export async function startDynamoDBStub(): Promise<DynamoDBStub> {
   const child = startNode([FILE], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
-  const listening = await told<Listening>(child, printedBy(child));
+  const listening = await messageFrom<Listening>(child, printedBy(child));
   return { ...listening, [Symbol.asyncDispose]: () => end(child) };
 }

@@ -9,9 +9,11 @@ import {
   GetItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { type Table, toAttributes } from '../lib/aws/table.ts';
-import { type Delivery, deliverNew } from '../lib/delivery/deliver.ts';
+import { deliverNew } from '../lib/delivery/deliver.ts';
+import type { Delivery } from '../lib/delivery/delivery.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
-import * as inbox from '../lib/inbox/transitions.ts';
+import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
+import type { Key } from '../lib/inbox/item.ts';
 import { recordMembership } from '../lib/membership.ts';
 import { createRobotApi } from '../lib/vvchat/api.ts';
 import type { Event } from '../lib/vvchat/event.ts';
@@ -19,7 +21,7 @@ import { createTokens } from '../lib/vvchat/token.ts';
 import { inserted, startFunction } from '../test/deployed.ts';
 import { startDynamoDBLocal } from '../test/dynamodb-local.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
-import { documented, sample, saying } from '../test/fixtures.ts';
+import { documented, newArrival, sample, saying } from '../test/fixtures.ts';
 import { type Lambda, SharedClock } from '../test/lambda.ts';
 import { type FunctionName, type Package, packaged } from '../test/package.ts';
 import { respondingWith } from '../test/proxy.ts';
@@ -100,7 +102,7 @@ const round = (units: number) => Number(units.toFixed(2));
 
 let serial = 0;
 
-/** An event of the group that everything is about, by somebody new. */
+/** An event of the group that everything is about, by a new person. */
 function event(kind: 'at' | 'open', group = 'the group'): Event {
   const it = kind === 'at' ? saying(`message ${++serial}`) : structuredClone(documented.open);
   it.data.session.session_open_id = group;
@@ -162,7 +164,7 @@ async function growth(endpoint: string, vvchat: FakeVVChat): Promise<void> {
       ...Item,
       event_id: { S: `${randomBytes(16).toString('hex')}-0000000001` },
     }));
-    const keys: inbox.Key[] = [];
+    const keys: Key[] = [];
     await recordMembership(of('memberships'), event('open'));
     const cost = {
       open: await costOf(spent, () =>
@@ -170,7 +172,7 @@ async function growth(endpoint: string, vvchat: FakeVVChat): Promise<void> {
       ),
       known: await costOf(spent, () => recordMembership(of('memberships'), event('open'))),
       at: await costOf(spent, async () => keys.push(await accept(of, event('at')))),
-      reply: await costOf(spent, (i) => deliverNew(delivery, keys[i] as inbox.Key)),
+      reply: await costOf(spent, (i) => deliverNew(delivery, keys[i] as Key)),
     };
     for (const kind of KINDS) costs[kind].push(cost[kind]);
     rows[`${memberships} memberships, ${settled} settled rows`] = {
@@ -196,12 +198,12 @@ async function growth(endpoint: string, vvchat: FakeVVChat): Promise<void> {
 const KINDS = ['open', 'known', 'at', 'reply'] as const;
 
 /** What the webhook does with an event. */
-async function accept(of: (name: 'memberships' | 'inbox') => Table, it: Event): Promise<inbox.Key> {
-  const [, newest] = await Promise.all([
+async function accept(of: (name: 'memberships' | 'inbox') => Table, it: Event): Promise<Key> {
+  const [, arrival] = await Promise.all([
     recordMembership(of('memberships'), it),
-    inbox.findLatest(of('inbox'), it),
+    findLatest(of('inbox'), it),
   ]);
-  const { event_id } = await inbox.enqueue(of('inbox'), it, newest, 5);
+  const { event_id } = await enqueue(of('inbox'), arrival, 5);
   return { session_open_id: it.data.session.session_open_id, event_id };
 }
 
@@ -214,9 +216,7 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
     tokens: createTokens(engine.table('tokens', { now }), async (app_id) =>
       api.fetchToken(app_id, APPS.get(app_id) ?? ''),
     ),
-    retentionDays: 30,
     deadline: now() + 3_600_000,
-    random: () => 0.5,
   };
 }
 
@@ -286,7 +286,7 @@ async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock)
       const i = next++;
       const it = saying(`backlog ${i}`);
       it.data.session.session_open_id = `group-${i % 1_000}`;
-      await inbox.enqueue(table, it, undefined, 5);
+      await enqueue(table, newArrival(it), 5);
     }
   };
   await Promise.all(Array.from({ length: 16 }, putter));
@@ -329,7 +329,7 @@ async function backlog(endpoint: string, vvchat: FakeVVChat, clock: SharedClock)
   console.log('');
   console.table(runs);
   console.log(
-    `${replied} rows were answered, said once: ${new Set(vvchat.carried.map(({ params }) => params.text)).size === vvchat.carried.length}; ` +
+    `${replied} rows were answered, each sent once: ${new Set(vvchat.carried.map(({ params }) => params.text)).size === vvchat.carried.length}; ` +
       `${Math.round(BACKLOG / seconds)} a second, ${((spentCpu / BACKLOG) * 1_000).toFixed(1)} ms of CPU each.`,
   );
   if (replied !== BACKLOG || vvchat.carried.length !== BACKLOG) process.exitCode = 1;
@@ -341,8 +341,7 @@ async function costOfDue(endpoint: string, vvchat: FakeVVChat, clock: SharedCloc
   const spent = meter(engine.client);
   const delivery = deliveryOn(engine, vvchat, clock.now);
   const COUNT = 1_000;
-  for (let i = 0; i < COUNT; i++)
-    await inbox.enqueue(delivery.inbox, saying(`due ${i}`), undefined, 5);
+  for (let i = 0; i < COUNT; i++) await enqueue(delivery.inbox, newArrival(saying(`due ${i}`)), 5);
   clock.advance(121_000);
   const measure = async (what: string) => {
     const before = { ...spent };

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { fromAttributes } from '../lib/aws/table.ts';
-import { commandsOf, type Item, isUnknown } from '../lib/inbox/transitions.ts';
+import { commandsOf, type Item, isUnknown } from '../lib/inbox/item.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { nameOf } from '../local/names.ts';
 import { freePorts } from '../local/ports.ts';
-import type { Carried } from '../local/simulator/robot-api.ts';
+import type { ReceivedCommand } from '../local/simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from '../local/stack.ts';
 import {
   delaying,
@@ -91,13 +91,13 @@ const faultsOf = (where: keyof typeof injected, faults: typeof DYNAMODB_FAULTS) 
 /** What VVChat carried out, by the robot's number, of which every event has one of its own. */
 const carried = new Map<string, { times: number; readonly at: number }>();
 
-function onCarried({ robot_no }: Carried) {
+function onCommand({ robot_no }: ReceivedCommand) {
   const known = carried.get(robot_no) ?? { times: 0, at: performance.now() };
   known.times++;
   carried.set(robot_no, known);
 }
 
-/** When an event was first accepted, by the robot's number; and how many rows the webhook said it has. */
+/** When an event was first accepted, by the robot's number; and how many rows the webhook reported. */
 const accepted = new Map<string, { readonly at: number; readonly ids: Set<string> }>();
 const answers = new Map<string, number>();
 
@@ -119,7 +119,7 @@ function eventOf(i: number): Event {
   return { event, version: 'v1', data: { robot, session, trigger } };
 }
 
-/** Posts an event until it is accepted, and now and then once more: nobody knows what VVChat does. */
+/** Posts an event until it is accepted, and now and then once more, as VVChat may. */
 async function post(url: string, event: Event): Promise<void> {
   const body = JSON.stringify(event);
   for (let isAccepted = false; !isAccepted; ) {
@@ -187,29 +187,29 @@ function progress(stack: Stack, words: string) {
 /** What became of it all. An event that came again after the window is a new message, and has two rows. */
 function judge(rows: readonly Item[]) {
   const counts = { replied: 0, ignored: 0, failed: 0, pending: 0 };
-  const verdict = { saidTwice: 0, unknown: 0, repeatedAsUnknown: 0, lost: 0 };
+  const verdict = { sentTwice: 0, unknown: 0, repeatedAsUnknown: 0, lost: 0 };
   const latencies: number[] = [];
   const byRobot = Map.groupBy(rows, ({ robot_no }) => robot_no);
   for (const [robot_no, { at, ids }] of accepted) {
     const own = byRobot.get(robot_no) ?? [];
-    const said = carried.get(robot_no);
-    if (said) latencies.push(said.at - at);
+    const sent = carried.get(robot_no);
+    if (sent) latencies.push(sent.at - at);
     for (const { status, unknown } of own) {
       counts[status]++;
       if (unknown) verdict.unknown++;
     }
     verdict.lost += [...ids].filter((id) => !own.some(({ event_id }) => event_id === id)).length;
     verdict.lost += own.filter(({ status, unknown }) => !isSettled(status) && !unknown).length;
-    const times = said?.times ?? 0;
+    const times = sent?.times ?? 0;
     const bounds = own.map(boundsOf);
     const least = bounds.reduce((sum, { least }) => sum + least, 0);
     const most = bounds.reduce((sum, { most }) => sum + most, 0);
     if (times < least || times > most) {
       const seen = own.map(({ status, sent, unknown }) => ({ status, sent, unknown }));
-      console.log(`${robot_no} was said ${times} times: ${JSON.stringify(seen)}`);
+      console.log(`${robot_no} was sent ${times} times: ${JSON.stringify(seen)}`);
     }
     if (times < least) verdict.lost++;
-    else if (times > most) verdict.saidTwice++;
+    else if (times > most) verdict.sentTwice++;
     else if (times > own.reduce((sum, item) => sum + (commandsOf(item)?.length ?? 0), 0)) {
       verdict.repeatedAsUnknown++;
     }
@@ -238,7 +238,7 @@ async function soak(): Promise<boolean> {
   const stack = await startStack({
     ports,
     between: { dynamodb: dynamodb.port, vvchat: vvchat.port },
-    onCarried,
+    onCommand,
   });
   try {
     dynamodb.intervene = faultsOf('dynamodb', DYNAMODB_FAULTS);
@@ -261,7 +261,7 @@ async function soak(): Promise<boolean> {
       accepted: accepted.size,
       ...counts,
       'lost (must be 0)': verdict.lost,
-      'said twice (must be 0)': verdict.saidTwice,
+      'sent twice (must be 0)': verdict.sentTwice,
       'outcome unknown': verdict.unknown,
       'repeated, outcome unknown': verdict.repeatedAsUnknown,
       'p50, acceptance to reply': percentile(latencies, 0.5),
@@ -270,7 +270,7 @@ async function soak(): Promise<boolean> {
       'memory of the workers, first tenth': `${Math.max(...memory.slice(0, 3))} MB`,
       'memory of the workers, end': `${memory.at(-1)} MB`,
     });
-    return verdict.lost === 0 && verdict.saidTwice === 0 && posted === EVENTS;
+    return verdict.lost === 0 && verdict.sentTwice === 0 && posted === EVENTS;
   } finally {
     await stack.stop();
   }

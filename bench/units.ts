@@ -1,5 +1,6 @@
 import type { ConsumedCapacity } from '@aws-sdk/client-dynamodb';
-import * as inbox from '../lib/inbox/transitions.ts';
+import type { Key } from '../lib/inbox/item.ts';
+import * as queries from '../lib/inbox/queries.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { nameOf } from '../local/names.ts';
 import { inserted, startFunction } from '../test/deployed.ts';
@@ -56,7 +57,7 @@ export async function measureUnits(endpoint: string): Promise<readonly Life[]> {
     const key = await accept(webhook, event);
     if (key) {
       await reply.invoke(inserted(key));
-      const row = await inbox.read(engine.table('inbox', clock), key);
+      const row = await queries.read(engine.table('inbox', clock), key);
       if (row?.status !== 'replied') throw new Error(`${row?.last_error}\n${reply.output()}`);
     }
     return [...calls];
@@ -77,7 +78,7 @@ export async function measureUnits(endpoint: string): Promise<readonly Life[]> {
   return lives;
 }
 
-async function accept(webhook: Lambda, event: Event): Promise<inbox.Key | undefined> {
+async function accept(webhook: Lambda, event: Event): Promise<Key | undefined> {
   const request = { ...sample('at'), body: JSON.stringify(event) };
   const { statusCode, body } = (await webhook.invoke(request)) as Record<string, string | number>;
   if (statusCode !== 200) throw new Error(`${statusCode}: ${body}\n${webhook.output()}`);
@@ -180,13 +181,13 @@ function rules(lives: readonly Life[]): Verdict[] {
   const joined = sum(
     writesOf('join-group-for-invite', true).filter(({ purpose }) => purpose === 'membership'),
   );
-  const said = sum(writesOf('at', true));
+  const sent = sum(writesOf('at', true));
   return [
     { what: `units, session-open on a known row = 1 write: ${opened}`, holds: opened === 1 },
     {
       what: `units, membership of a join on a known row = 1 write: ${joined}`,
       holds: joined === 1,
     },
-    { what: `units, life of an at ≤ 6 writes: ${said}`, holds: said > 0 && said <= 6 },
+    { what: `units, life of an at ≤ 6 writes: ${sent}`, holds: sent > 0 && sent <= 6 },
   ].map((rule) => ({ ...rule, isRule: true }));
 }

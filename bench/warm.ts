@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { sample } from '../test/fixtures.ts';
-import { end, printedBy, startNode, told } from './child.ts';
+import { end, messageFrom, printedBy, startNode } from './child.ts';
 import { CONTAINER } from './cold.ts';
 import { environmentFor } from './environment.ts';
 import { requestFor } from './peers/requests.ts';
@@ -106,10 +106,10 @@ async function startContainer(
   });
   child.stdout?.resume();
   const printed = printedBy({ stderr: child.stderr });
-  await told(child, printed);
+  await messageFrom(child, printed);
   const take: Take = async (events) => {
     child.send([...events]);
-    return told<Taken>(child, printed);
+    return messageFrom<Taken>(child, printed);
   };
   return { child, take };
 }

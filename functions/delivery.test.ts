@@ -1,5 +1,6 @@
 import type { Context, DynamoDBStreamEvent } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import type { Key } from '../lib/inbox/item.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
 import { Clock } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
@@ -28,6 +29,7 @@ beforeEach(() => {
     INBOX_TABLE: 'vvchat-robot-local-inbox',
     TOKENS_TABLE: 'vvchat-robot-local-tokens',
     VVCHAT_API_URL: around.vvchat.url,
+    INBOX_RETENTION_DAYS: '30',
     APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
@@ -37,16 +39,17 @@ const within = (milliseconds: number) =>
   ({ getRemainingTimeInMillis: () => milliseconds }) as Context;
 
 /** Stream records of rows. */
-const inserted = (...keys: inbox.Key[]): DynamoDBStreamEvent => ({
+const inserted = (...keys: Key[]): DynamoDBStreamEvent => ({
   Records: keys.map(({ session_open_id, event_id }) => ({
     ...sample('reply').Records[0],
     dynamodb: { Keys: { session_open_id: { S: session_open_id }, event_id: { S: event_id } } },
   })),
 });
 
-const said = () => around.vvchat.carried.map(({ robot_no, params }) => [robot_no, params.text]);
+const sentTexts = () =>
+  around.vvchat.carried.map(({ robot_no, params }) => [robot_no, params.text]);
 
-test('reply answers the documented events, each on its own', async () => {
+test('reply answers each documented event on its own', async () => {
   const { handler } = await import('./reply.ts');
   const at = await around.put(documented.at);
   const join = await around.put(documented.join);
@@ -58,16 +61,16 @@ test('reply answers the documented events, each on its own', async () => {
   expect((await Promise.all(statuses)).sort()).toEqual(['pending', 'replied', 'replied']);
 });
 
-test('reply says that there is no such row for the sample event', async () => {
+test('reply reports an absent row for the sample event', async () => {
   const { handler } = await import('./reply.ts');
   expect(await handler(sample('reply'), within(90_000))).toEqual({ absent: 1 });
 });
 
-test('reply refuses records of another table', async () => {
+test('reply rejects records of another table', async () => {
   const { handler } = await import('./reply.ts');
   for (const record of [{}, { dynamodb: { Keys: { session_open_id: { S: 'x' } } } }]) {
     await expect(handler({ Records: [record] }, within(90_000))).rejects.toThrow(
-      'A stream record without the keys of the inbox table; check the mapping.',
+      'The stream record lacks the keys of the inbox table; check the event source mapping.',
     );
   }
 });
@@ -75,59 +78,59 @@ test('reply refuses records of another table', async () => {
 test('retry delivers what is due', async () => {
   const { handler } = await import('./retry.ts');
   const first = await around.put(saying('first'));
-  await inbox.postpone(around.inbox, inbox.unclaimed(first), { last_error: 'x', delayMs: 0 }, 30);
+  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', 0);
   around.vvchat.carried.length = 0;
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
-  expect(said()).toEqual([['xds2323', expect.stringContaining('first')]]);
-  expect(console.info).toHaveBeenLastCalledWith({ message: 'delivered what was due', replied: 1 });
+  expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('first')]]);
+  expect(console.info).toHaveBeenLastCalledWith({ message: 'due rows delivered', replied: 1 });
 });
 
-test('retry says so when nothing is due', async () => {
+test('retry logs that nothing is due', async () => {
   const { handler } = await import('./retry.ts');
   expect(await handler(sample('retry'), within(300_000))).toEqual({});
   expect(console.info).toHaveBeenLastCalledWith({ message: 'nothing is due' });
 });
 
-test('retry puts back what failed, when it is asked to', async () => {
+test('retry puts failed rows back on request', async () => {
   const { handler } = await import('./retry.ts');
   const item = await around.put(saying('redriven'));
-  await inbox.fail(around.inbox, inbox.unclaimed(item), 'VVChat answered 400', 30);
+  await inbox.fail(around.inbox, inbox.unclaimed(item), 'VVChat answered 400');
   expect(await handler(sample('redrive'), within(300_000))).toMatchObject({
     listed: 1,
     rows: [{ event_id: item.event_id, last_error: 'VVChat answered 400' }],
   });
   expect(await handler({ redrive: {} }, within(300_000))).toMatchObject({ redriven: 1 });
   expect(console.info).toHaveBeenLastCalledWith({
-    message: 'looked at failed rows',
+    message: 'failed rows read',
     redriven: 1,
     outcome_unknown: 0,
     others: 0,
   });
   around.vvchat.carried.length = 0;
   expect(await handler({}, within(300_000))).toEqual({ replied: 1 });
-  expect(said()).toEqual([['xds2323', expect.stringContaining('redriven')]]);
+  expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('redriven')]]);
 });
 
-test('retry refuses what it does not know, rather than take it for the schedule', async () => {
+test('retry rejects an unknown event instead of taking it for the schedule', async () => {
   const { handler } = await import('./retry.ts');
   await expect(
     handler({ redriev: {} } as unknown as Record<string, never>, within(300_000)),
   ).rejects.toThrow(
-    'Takes the event of the schedule, or {"redrive": {…}} to put failed rows back.',
+    'The event must be that of the schedule, or {"redrive": {…}} to put failed rows back.',
   );
 });
 
-test('retry tells of what DynamoDB fails with by its kind alone', async () => {
+test('retry reports an error of DynamoDB by its name alone', async () => {
   vi.stubEnv('INBOX_TABLE', 'no-such-table');
   const { handler } = await import('./retry.ts');
   for (const event of [{}, { redrive: {} }] as Record<string, never>[]) {
     await expect(handler(event, within(300_000))).rejects.toThrow(
-      'DynamoDB failed (ResourceNotFoundException): see the log. Call again.',
+      'DynamoDB failed (ResourceNotFoundException); see the log, and call again.',
     );
   }
 });
 
-test("VVChat's test host is warned about, for it has no https", async () => {
+test("VVChat's test host, which has no https, causes a warning", async () => {
   vi.stubEnv('VVCHAT_API_URL', 'http://dev.vvchat.im');
   await import('./reply.ts');
   expect(console.warn).toHaveBeenCalledExactlyOnceWith({
@@ -135,7 +138,7 @@ test("VVChat's test host is warned about, for it has no https", async () => {
   });
 });
 
-test('without its configuration neither function loads', async () => {
+test('neither function loads without its configuration', async () => {
   vi.stubEnv('TOKENS_TABLE', '');
   await expect(import('./reply.ts')).rejects.toThrow('TOKENS_TABLE is missing.');
   await expect(import('./retry.ts')).rejects.toThrow('TOKENS_TABLE is missing.');

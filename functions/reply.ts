@@ -1,13 +1,14 @@
 import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
-import { createDelivery, deliverNew, type Summary, summaryOf } from '../lib/delivery/deliver.ts';
-import type { Key } from '../lib/inbox/transitions.ts';
+import { deliverNew } from '../lib/delivery/deliver.ts';
+import { createDelivery, type Summary, summaryOf } from '../lib/delivery/delivery.ts';
+import type { Key } from '../lib/inbox/item.ts';
 import { robotIn } from '../lib/robot.ts';
 import * as author from '../robot/robot.ts';
 
 const delivery = createDelivery(readDeliveryConfig(process.env), robotIn(author));
 
-/** Answers the events that were just put into the inbox. What it does not finish comes due for `retry`. */
+/** Delivers the rows that were just inserted into the inbox. What it does not finish becomes due for `retry`. */
 export const handler = async (
   { Records }: DynamoDBStreamEvent,
   context: Context,
@@ -22,7 +23,9 @@ function keyOf({ dynamodb }: DynamoDBRecord): Key {
   const session_open_id = dynamodb?.Keys?.session_open_id?.S;
   const event_id = dynamodb?.Keys?.event_id?.S;
   if (session_open_id === undefined || event_id === undefined) {
-    throw new TypeError('A stream record without the keys of the inbox table; check the mapping.');
+    throw new TypeError(
+      'The stream record lacks the keys of the inbox table; check the event source mapping.',
+    );
   }
   return { session_open_id, event_id };
 }

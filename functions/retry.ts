@@ -1,6 +1,6 @@
 import type { Context, ScheduledEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
-import { createDelivery, type Summary } from '../lib/delivery/deliver.ts';
+import { createDelivery, type Summary } from '../lib/delivery/delivery.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
 import { InvalidRedriveError, type Redriven, redrive } from '../lib/inbox/redrive.ts';
 import { errorFields, log } from '../lib/log.ts';
@@ -10,7 +10,7 @@ import * as author from '../robot/robot.ts';
 
 const delivery = createDelivery(readDeliveryConfig(process.env), robotIn(author));
 
-/** What an operator invokes it with, to list failed rows or put them back. */
+/** Invokes the function to list failed rows, or to put them back. */
 interface RedriveEvent {
   readonly redrive: unknown;
 }
@@ -20,7 +20,7 @@ class RetryError extends SafeError {
   override readonly name = 'RetryError';
 }
 
-/** Every minute: delivers what is due. For an operator: puts back what failed. */
+/** Delivers what is due, each minute. For an operator: lists failed rows, or puts them back. */
 export const handler = async (
   event: ScheduledEvent | RedriveEvent | Record<string, never>,
   context: Context,
@@ -32,24 +32,25 @@ export const handler = async (
     return await deliver(deadline);
   } catch (error) {
     if (error instanceof InvalidRedriveError) throw error;
-    const what = errorFields(error);
-    log.error('retry did not come to its end', what);
-    throw new RetryError(`DynamoDB failed (${what.error}): see the log. Call again.`);
+    const fields = errorFields(error);
+    log.error('retry failed', fields);
+    throw new RetryError(`DynamoDB failed (${fields.error}); see the log, and call again.`);
   }
 };
 
 async function putBack(request: unknown, deadline: number): Promise<Redriven> {
   const answer = await redrive(delivery.inbox, request, deadline);
   const { rows: _, ...counts } = answer;
-  log.info('looked at failed rows', counts);
+  log.info('failed rows read', counts);
   return answer;
 }
 
 async function deliver(deadline: number): Promise<Summary> {
   const summary = await deliverDue({ ...delivery, deadline });
   const isIdle = Object.keys(summary).length === 0;
-  log.info(isIdle ? 'nothing is due' : 'delivered what was due', summary);
+  log.info(isIdle ? 'nothing is due' : 'due rows delivered', summary);
   return summary;
 }
 
-const USAGE = 'Takes the event of the schedule, or {"redrive": {…}} to put failed rows back.';
+const USAGE =
+  'The event must be that of the schedule, or {"redrive": {…}} to put failed rows back.';

@@ -8,7 +8,7 @@ import { documented, sample } from '../test/fixtures.ts';
 import { type HttpProxy, startDynamoDBProxy } from '../test/proxy.ts';
 
 /*
- * Whatever comes, the webhook answers with a status of its contract, as a second reading of the contract says it
+ * For any request the webhook answers as its contract requires; the contract is written here a second time
  * should, writes nothing unless it accepts, and names the place of a fault without a word of what came.
  */
 
@@ -45,6 +45,7 @@ async function load(): Promise<(request: Request, context: Context) => Promise<R
     WEBHOOK_TOKEN_SHA256: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
     VVCHAT_APP_IDS: APPS.join(','),
     ROUTED_EVENTS: 'at,join-group-for-invite',
+    DEDUPE_WINDOW_SECONDS: '5',
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
   return (await import('./webhook.ts')).handler;
@@ -156,7 +157,7 @@ const changedEvent = fc
     }, value),
   );
 
-/** As JSON.parse has it: what JSON cannot say is not there. */
+/** As JSON.parse yields it: what JSON cannot express is absent. */
 const jsonText = changedEvent.map((value) => JSON.stringify(value) ?? 'null');
 
 const brokenText = fc.oneof(
@@ -390,7 +391,7 @@ const isObject = (it: unknown): it is Record<string, unknown> =>
 
 describe('the webhook', () => {
   test(
-    `answers ${RUNS} requests as its contract says`,
+    `answers ${RUNS} requests as its contract requires`,
     async () => {
       const handler = await load();
       const context = { getRemainingTimeInMillis: () => 10_000 } as Context;

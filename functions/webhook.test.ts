@@ -103,7 +103,7 @@ const countRows = async () => {
   return (await Promise.all(counts)).reduce((a, b) => a + b);
 };
 
-test('events are counted by kind, refusals by reason, and nothing of what came is in it', async () => {
+test('the metrics count events by name and refusals by reason, and repeat nothing that was received', async () => {
   const invoke = await load({ VVCHAT_APP_IDS: 'test' });
   const broken = await load({ MEMBERSHIPS_TABLE: 'no-such-table' });
   const event = saying('counted');
@@ -132,8 +132,8 @@ test('events are counted by kind, refusals by reason, and nothing of what came i
   ]);
 });
 
-describe('an event', () => {
-  test('that is recorded, with nothing to answer', async () => {
+describe('the webhook', () => {
+  test('records an event that the robot does not answer', async () => {
     const invoke = await load();
     expect(await invoke(post(documented.open))).toEqual(
       ok({ status: 'recorded', event: 'session-open' }),
@@ -144,7 +144,7 @@ describe('an event', () => {
     });
   });
 
-  test('that is recorded and put into the inbox; again within the window a duplicate', async () => {
+  test('records and queues an event; an equal one within the window is a duplicate', async () => {
     const invoke = await load();
     const event_id = 'c1aa66f6e13d862331c665148b0796fc-0000000001';
     expect(await invoke()).toEqual(ok({ status: 'queued', event: 'at', event_id }));
@@ -158,12 +158,12 @@ describe('an event', () => {
     });
     expect(await invoke()).toEqual(ok({ status: 'duplicate', event: 'at', event_id }));
     expect(log.info.mock.calls).toEqual([
-      [{ message: 'queued', event: 'at', event_id }],
-      [{ message: 'duplicate', event: 'at', event_id }],
+      [{ message: 'event queued', event: 'at', event_id }],
+      [{ message: 'event duplicate', event: 'at', event_id }],
     ]);
   });
 
-  test('that a robot was pulled into a group is put into the inbox too', async () => {
+  test('queues the event of a robot that was pulled into a group', async () => {
     const invoke = await load();
     expect(await invoke(post(documented.join))).toEqual(
       ok({
@@ -175,7 +175,7 @@ describe('an event', () => {
     expect(await membershipOf(documented.join)).toHaveProperty('joined_at');
   });
 
-  test('is queued as the list of routed events has it', async () => {
+  test('queues the events of ROUTED_EVENTS alone', async () => {
     const invoke = await load({ ROUTED_EVENTS: 'session-open' });
     expect(await invoke(post(documented.open))).toMatchObject({ body: { status: 'queued' } });
     expect(await invoke(post(documented.join))).toEqual(
@@ -183,7 +183,7 @@ describe('an event', () => {
     );
   });
 
-  test('of a name that is not known is ignored', async () => {
+  test('ignores an undocumented event', async () => {
     const invoke = await load();
     const before = await countRows();
     const answer = await invoke(post({ event: 'robot-left', version: 'v1', data: { x: 1 } }));
@@ -192,7 +192,7 @@ describe('an event', () => {
     expect(await countRows()).toBe(before);
   });
 
-  test('of an app that is not on the list is refused, and without a list every app is', async () => {
+  test('rejects an app that is not on the list, and every app without a list', async () => {
     const refusal = problem(403, 'Forbidden', 'The app is not on the list of this service.');
     const before = await countRows();
     for (const VVCHAT_APP_IDS of ['qiyunxin', '']) {
@@ -216,14 +216,14 @@ describe('the token', () => {
       'wrong, without a raw query',
       { rawQueryString: undefined, queryStringParameters: { token: 'local,local' } },
     ],
-  ])('is looked at before anything else: %s', async (_, query) => {
+  ])('is checked before anything else: %s', async (_, query) => {
     const invoke = await load();
     for (const body of ['{', 'x'.repeat(100_000), JSON.stringify(documented.at)]) {
       expect(await invoke({ ...query, body })).toEqual(UNAUTHORIZED);
     }
   });
 
-  test('may be encoded, and read from the parsed query where there is no raw one', async () => {
+  test('may be encoded, and is read from the parsed query where there is no raw one', async () => {
     const invoke = await load();
     for (const query of [
       { rawQueryString: 'a=b&token=%6Cocal' },
@@ -233,7 +233,7 @@ describe('the token', () => {
     }
   });
 
-  test('may be one of two while it is changed', async () => {
+  test('may be one of two during a rotation', async () => {
     const invoke = await load({ WEBHOOK_TOKEN_SHA256: `${HASHES.local},${HASHES.next}` });
     for (const token of ['local', 'next']) {
       const query = { rawQueryString: `token=${token}`, ...post(documented.open) };
@@ -250,19 +250,22 @@ describe('the token', () => {
       'WEBHOOK_TOKEN_SHA256 must be one or two SHA-256 hashes of 64 hex digits, separated by a comma.',
     ],
     [{ INBOX_TABLE: undefined }, 'INBOX_TABLE is missing.'],
-  ])('lets nobody in with the configuration %j, and one line says why', async (env, detail) => {
-    const invoke = await load(env);
-    for (const token of ['local', '', 'undefined']) {
-      expect(await invoke({ rawQueryString: `token=${token}` })).toEqual(UNAUTHORIZED);
-    }
-    expect(log.error).toHaveBeenCalledExactlyOnceWith(
-      expect.objectContaining({
-        message: 'every event is refused until this is mended',
-        error: 'ConfigError',
-        detail,
-      }),
-    );
-  });
+  ])(
+    'is rejected with the configuration %j, and one line of the log says why',
+    async (env, detail) => {
+      const invoke = await load(env);
+      for (const token of ['local', '', 'undefined']) {
+        expect(await invoke({ rawQueryString: `token=${token}` })).toEqual(UNAUTHORIZED);
+      }
+      expect(log.error).toHaveBeenCalledExactlyOnceWith(
+        expect.objectContaining({
+          message: 'invalid configuration: rejecting all events',
+          error: 'ConfigError',
+          detail,
+        }),
+      );
+    },
+  );
 });
 
 describe('the body', () => {
@@ -287,7 +290,7 @@ describe('the body', () => {
     });
   });
 
-  test('has at most 64 KiB, as bytes', async () => {
+  test('may have 64 KiB in bytes and no more', async () => {
     const invoke = await load();
     const whole = (bytes: number, filling: string) => {
       const frame = Buffer.byteLength(JSON.stringify(saying('')));
@@ -310,14 +313,14 @@ describe('the body', () => {
     ['no base64', { body: 'ä{}', isBase64Encoded: true }],
     ['nothing in base64', { body: undefined, isBase64Encoded: true }],
     ['no UTF-8', base64(Buffer.from([0x22, 0xff, 0x22]))],
-  ])('is refused when it is %s', async (_, body) => {
+  ])('is rejected when it is %s', async (_, body) => {
     const invoke = await load();
     const before = await countRows();
     expect(await invoke(body)).toEqual(malformed(['', 'must be JSON in UTF-8']));
     expect(await countRows()).toBe(before);
   });
 
-  test('is refused with pointers to all that is wrong, and nothing of it is repeated', async () => {
+  test('is rejected with a pointer to each fault, and without repeating any of it', async () => {
     const invoke = await load();
     const event = structuredClone(documented.at);
     Object.assign(event.data, {
@@ -336,7 +339,7 @@ describe('the body', () => {
     expect(JSON.stringify(answer)).not.toMatch(/secret/);
   });
 
-  test('of another version is refused', async () => {
+  test('of another version is rejected', async () => {
     const invoke = await load();
     expect(await invoke(post({ ...documented.at, version: 'v2' }))).toEqual(
       malformed(['/version', 'must be "v1"']),
@@ -344,7 +347,7 @@ describe('the body', () => {
   });
 });
 
-test('payload format 1.0 is understood as well', async () => {
+test('the webhook accepts payload format 1.0 too', async () => {
   const invoke = async (token: string[] | null) => {
     const request = {
       ...sample('session-open'),
@@ -361,11 +364,11 @@ test('payload format 1.0 is understood as well', async () => {
   expect(await invoke(null)).toEqual(UNAUTHORIZED);
 });
 
-describe('a DynamoDB that fails', () => {
+describe('a failure of DynamoDB', () => {
   const unavailable = problem(
     503,
     'Service Unavailable',
-    'The event could not be recorded; please send it again.',
+    'The event could not be recorded. Send it again.',
     {},
     { 'Retry-After': '1' },
   );
@@ -373,7 +376,7 @@ describe('a DynamoDB that fails', () => {
   const broken = failing(500, 'InternalServerError');
 
   test.each([['UpdateItem'], ['Query'], ['PutItem']])(
-    'in %s makes it 503, and a second delivery mends it',
+    'in %s is answered 503, and a second delivery completes the work',
     async (operation) => {
       await using proxy = await startDynamoDBProxy(engine.endpoint);
       proxy.fault(operation, broken, broken, broken);
@@ -382,7 +385,7 @@ describe('a DynamoDB that fails', () => {
       event.data.session.session_open_id = `group-${operation}`;
       expect(await invoke(post(event))).toEqual(unavailable);
       expect(log.error).toHaveBeenCalledExactlyOnceWith(
-        expect.objectContaining({ message: 'not recorded', error: 'InternalServerError' }),
+        expect.objectContaining({ message: 'event not recorded', error: 'InternalServerError' }),
       );
       expect(JSON.stringify(log.error.mock.calls)).not.toMatch(/secret/);
       expect(await invoke(post(event))).toMatchObject({ status: 200, body: { status: 'queued' } });
@@ -390,14 +393,14 @@ describe('a DynamoDB that fails', () => {
     },
   );
 
-  test('in a record of a membership alone is 503 too', async () => {
+  test('in the membership alone is answered 503 too', async () => {
     await using proxy = await startDynamoDBProxy(engine.endpoint);
     proxy.fault('UpdateItem', broken, broken, broken);
     const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
     expect(await invoke(post(documented.open))).toEqual(unavailable);
   });
 
-  test('for too long is ended before the function is', async () => {
+  test('that lasts too long ends before the function does', async () => {
     await using proxy = await startDynamoDBProxy(engine.endpoint);
     proxy.intervene = () => hanging;
     vi.resetModules();

@@ -11,7 +11,7 @@ import {
   type Request,
   type Response,
 } from '../lib/http.ts';
-import * as inbox from '../lib/inbox/transitions.ts';
+import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import { errorFields, log } from '../lib/log.ts';
 import { recordMembership } from '../lib/membership.ts';
 import { record } from '../lib/metric.ts';
@@ -20,7 +20,7 @@ import { type Event, InvalidEventError, readEvent } from '../lib/vvchat/event.ts
 const config = configuration();
 const client = createClient();
 
-/** `POST /vvchat/events?token=SECRET`: takes an event of VVChat's, records it, and queues what is to be answered. */
+/** `POST /vvchat/events?token=SECRET`: records an event of VVChat, and enqueues one that the robot answers. */
 export const handler = async (request: Request, context: Context): Promise<Response> => {
   if (!config || !isAuthentic(request, config)) {
     return refuse(401, 'The query parameter "token" is missing, repeated or wrong.');
@@ -33,7 +33,7 @@ export const handler = async (request: Request, context: Context): Promise<Respo
     const event = readEvent(parse(bytes));
     if ('unknown' in event) {
       record({ Events: 1 }, { event: 'unknown' });
-      log.warn('ignored an event that is not documented');
+      log.warn('undocumented event ignored');
       return json(200, { status: 'ignored', event: event.unknown });
     }
     if (!config.VVCHAT_APP_IDS.has(event.data.robot.app_id)) {
@@ -47,8 +47,8 @@ export const handler = async (request: Request, context: Context): Promise<Respo
     if (error instanceof InvalidEventError) {
       return refuse(400, error.message, { errors: error.faults });
     }
-    log.error('not recorded', errorFields(error));
-    return refuse(503, 'The event could not be recorded; please send it again.', {
+    log.error('event not recorded', errorFields(error));
+    return refuse(503, 'The event could not be recorded. Send it again.', {
       headers: { 'Retry-After': '1' },
     });
   }
@@ -56,18 +56,18 @@ export const handler = async (request: Request, context: Context): Promise<Respo
 
 const REASONS = { 400: 'body', 401: 'token', 403: 'app', 413: 'size', 503: 'database' } as const;
 
-/** No event is refused without being counted. */
+/** Every refusal is counted. */
 function refuse(...args: Parameters<typeof problem>): Response {
   record({ Rejected: 1 }, { reason: REASONS[args[0]] });
   return problem(...args);
 }
 
-/** Closed by default: without a whole configuration everybody gets 401. */
+/** Fails closed: without a valid configuration every request gets 401. */
 function configuration(): WebhookConfig | undefined {
   try {
     return readWebhookConfig(process.env);
   } catch (error) {
-    log.error('every event is refused until this is mended', errorFields(error));
+    log.error('invalid configuration: rejecting all events', errorFields(error));
     return undefined;
   }
 }
@@ -90,7 +90,7 @@ function parse(bytes: Buffer | undefined): unknown {
   }
 }
 
-/** What is kept of the function's time for the answer, in milliseconds. */
+/** How much of the function's time is kept for the answer, in milliseconds. */
 const SPARE_MS = 1_000;
 
 async function accept(
@@ -108,19 +108,18 @@ async function accept(
     options: { abortSignal },
   });
   const isRouted = ROUTED_EVENTS.has(event.event);
-  const [recorded, newest] = await Promise.allSettled([
+  const [recorded, arrival] = await Promise.allSettled([
     recordMembership(table(MEMBERSHIPS_TABLE), event),
-    isRouted ? inbox.findLatest(table(INBOX_TABLE), event) : undefined,
+    isRouted ? findLatest(table(INBOX_TABLE), event) : undefined,
   ]);
   if (recorded.status === 'rejected') throw recorded.reason;
-  if (newest.status === 'rejected') throw newest.reason;
-  if (!isRouted) return { status: 'recorded', event: event.event };
-  const { event_id, duplicate } = await inbox.enqueue(
+  if (arrival.status === 'rejected') throw arrival.reason;
+  if (!arrival.value) return { status: 'recorded', event: event.event };
+  const { status, event_id } = await enqueue(
     table(INBOX_TABLE),
-    event,
-    newest.value,
+    arrival.value,
     DEDUPE_WINDOW_SECONDS,
   );
-  log.info(duplicate ? 'duplicate' : 'queued', { event: event.event, event_id });
-  return { status: duplicate ? 'duplicate' : 'queued', event: event.event, event_id };
+  log.info(`event ${status}`, { event: event.event, event_id });
+  return { status, event: event.event, event_id };
 }

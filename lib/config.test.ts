@@ -9,16 +9,18 @@ const webhook = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   WEBHOOK_TOKEN_SHA256: hash,
   ROUTED_EVENTS: 'at,join-group-for-invite',
+  DEDUPE_WINDOW_SECONDS: '5',
 };
 const delivery = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   TOKENS_TABLE: 'vvchat-robot-dev-tokens',
   VVCHAT_API_URL: 'https://vvchat.example/base/',
   APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
+  INBOX_RETENTION_DAYS: '30',
 };
 
-describe('the webhook', () => {
-  test('has defaults, and without apps none is let in', () => {
+describe('readWebhookConfig', () => {
+  test('reads the settings, and without apps accepts none', () => {
     expect(readWebhookConfig(webhook)).toEqual({
       MEMBERSHIPS_TABLE: 'vvchat-robot-dev-memberships',
       INBOX_TABLE: 'vvchat-robot-dev-inbox',
@@ -46,7 +48,7 @@ describe('the webhook', () => {
     });
   });
 
-  test('routes no event for a robot that answers none', () => {
+  test('reads no routed event from `none`', () => {
     const { ROUTED_EVENTS } = readWebhookConfig({ ...webhook, ROUTED_EVENTS: 'none' });
     expect(ROUTED_EVENTS).toEqual(new Set());
   });
@@ -74,13 +76,13 @@ describe('the webhook', () => {
         'DEDUPE_WINDOW_SECONDS must be a whole number from 0 to 3600.',
       ],
     ),
-  ])('names what is wrong in %j', (changes, message) => {
+  ])('rejects %j', (changes, message) => {
     expect(() => readWebhookConfig({ ...webhook, ...changes })).toThrow(new ConfigError(message));
   });
 });
 
-describe('the delivering functions', () => {
-  test('have defaults', () => {
+describe('readDeliveryConfig', () => {
+  test('reads the settings', () => {
     expect(readDeliveryConfig(delivery)).toEqual({
       INBOX_TABLE: 'vvchat-robot-dev-inbox',
       TOKENS_TABLE: 'vvchat-robot-dev-tokens',
@@ -90,7 +92,7 @@ describe('the delivering functions', () => {
     });
   });
 
-  test('may have the keys themselves, with any character but a comma', () => {
+  test('accepts the keys themselves, with any character but a comma', () => {
     const { APP_KEYS_PREFIX: _, ...rest } = delivery;
     expect(readDeliveryConfig({ ...rest, APP_KEYS: 'test=12=34, qiyunxin=6' })).toMatchObject({
       APP_KEYS: new Map([
@@ -106,11 +108,11 @@ describe('the delivering functions', () => {
     'http://localhost:4000',
     'http://[::1]:4000',
     'https://vvchat.example',
-  ])('may call %s', (VVCHAT_API_URL) => {
+  ])('accepts the address %s', (VVCHAT_API_URL) => {
     expect(readDeliveryConfig({ ...delivery, VVCHAT_API_URL })).toMatchObject({ VVCHAT_API_URL });
   });
 
-  test('take an address without what surrounds it', () => {
+  test('trims an address', () => {
     const VVCHAT_API_URL = ' https://vvchat.example? ';
     expect(readDeliveryConfig({ ...delivery, VVCHAT_API_URL })).toMatchObject({
       VVCHAT_API_URL: 'https://vvchat.example',
@@ -127,7 +129,7 @@ describe('the delivering functions', () => {
     'https://:secret@vvchat.example',
     'https://vvchat.example?key=secret',
     'https://vvchat.example#secret',
-  ])('do not call %s', (VVCHAT_API_URL) => {
+  ])('rejects the address %s', (VVCHAT_API_URL) => {
     expect(() => readDeliveryConfig({ ...delivery, VVCHAT_API_URL })).toThrow(
       new ConfigError(
         'VVCHAT_API_URL must be an https address without user, query or fragment (http only on loopback and for http://dev.vvchat.im).',
@@ -152,7 +154,7 @@ describe('the delivering functions', () => {
       ],
     ),
     [{ INBOX_RETENTION_DAYS: '0' }, 'INBOX_RETENTION_DAYS must be a whole number from 1 to 3650.'],
-  ])('name what is wrong in %j', (changes, message) => {
+  ])('rejects %j', (changes, message) => {
     expect(() => readDeliveryConfig({ ...delivery, ...changes })).toThrow(new ConfigError(message));
   });
 });

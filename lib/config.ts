@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { SafeError } from './safe-error.ts';
 import { EVENT_NAMES, type EventName, isEventName } from './vvchat/event.ts';
 
-/** Environment variables that are missing or wrong; the message names them and never a value. */
+/** Missing or invalid environment variables. The message names them, and never repeats a value. */
 export class ConfigError extends SafeError {
   override readonly name = 'ConfigError';
 }
@@ -18,7 +18,7 @@ export const readWebhookConfig = (env: Environment): WebhookConfig => parse(Webh
 /** @throws {ConfigError} */
 export const readDeliveryConfig = (env: Environment): DeliveryConfig => parse(Delivery, env);
 
-/** The platform's own test host has no https. Source: robot protocol v1, "Robot API". */
+/** The platform's test host has no https. Source: robot protocol v1, "Robot API". */
 export const TEST_HOST = 'http://dev.vvchat.im';
 
 const listed = (text: string) =>
@@ -32,10 +32,10 @@ const table = v.pipe(
   v.regex(/^[\w.-]{3,255}$/, 'must be the name of a DynamoDB table'),
 );
 
-const wholeNumber = (min: number, max: number, fallback: number) => {
+const wholeNumber = (min: number, max: number) => {
   const range = `must be a whole number from ${min} to ${max}`;
   return v.pipe(
-    v.optional(v.string(), `${fallback}`),
+    v.string(),
     v.regex(/^\d{1,9}$/, range),
     v.transform(Number),
     v.minValue(min, range),
@@ -57,7 +57,7 @@ const Webhook = v.object({
     ),
     v.transform((hashes) => hashes.map((hash) => Buffer.from(hash, 'hex'))),
   ),
-  /** Without any, every app is refused. */
+  /** Without any, every app is rejected. */
   VVCHAT_APP_IDS: v.pipe(
     v.optional(v.string(), ''),
     v.transform((text) => new Set(listed(text))),
@@ -72,8 +72,8 @@ const Webhook = v.object({
     ),
     v.transform((names) => new Set(names as EventName[])),
   ),
-  /** Seconds within which an equal event counts as the same; 0: none does. */
-  DEDUPE_WINDOW_SECONDS: wholeNumber(0, 3600, 5),
+  /** Seconds within which an equal event is a duplicate; 0: it never is. */
+  DEDUPE_WINDOW_SECONDS: wholeNumber(0, 3600),
 });
 
 const isSafeAddress = (text: string) => {
@@ -126,7 +126,7 @@ const Delivery = v.pipe(
     ),
     APP_KEYS: v.optional(appKeys),
     /** Days for which a settled row is kept. */
-    INBOX_RETENTION_DAYS: wholeNumber(1, 3650, 30),
+    INBOX_RETENTION_DAYS: wholeNumber(1, 3650),
   }),
   v.forward(
     v.check(
@@ -138,7 +138,7 @@ const Delivery = v.pipe(
   ),
 );
 
-/** An empty variable is as good as none. */
+/** An empty variable counts as missing. */
 function parse<const T extends v.GenericSchema>(schema: T, env: Environment): v.InferOutput<T> {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const result = v.safeParse(schema, set, { abortPipeEarly: true });

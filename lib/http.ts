@@ -5,7 +5,7 @@ import type {
 } from 'aws-lambda';
 import type { EventFault } from './vvchat/event.ts';
 
-/** What API Gateway hands over, in payload format 2.0 or 1.0. */
+/** A request as API Gateway hands it over, in payload format 2.0 or 1.0. */
 export type Request = APIGatewayProxyEventV2 | APIGatewayProxyEvent;
 export type Response = APIGatewayProxyStructuredResultV2;
 
@@ -21,7 +21,7 @@ export function queryValues(request: Request, name: string): readonly string[] {
   return (several || [request.queryStringParameters?.[name]]).filter((it) => it !== undefined);
 }
 
-/** The body's bytes; nothing when it is said to be base64 and is not. */
+/** The body's bytes; undefined when the body claims to be base64 and is not. */
 export function bodyBytes({ body, isBase64Encoded }: Request): Buffer | undefined {
   if (!isBase64Encoded) return Buffer.from(body ?? '');
   const bytes = Buffer.from(body ?? '', 'base64');

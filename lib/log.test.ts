@@ -2,17 +2,17 @@ import { expect, test, vi } from 'vitest';
 import { ConfigError } from './config.ts';
 import { errorFields, log } from './log.ts';
 
-test('a line is one object, for Lambda to format', () => {
+test('log writes one object, for Lambda to format', () => {
   for (const level of ['info', 'warn', 'error'] as const) {
     const print = vi.spyOn(console, level).mockImplementation(() => {});
-    log[level]('said', { event_id: 'x' });
-    expect(print).toHaveBeenCalledExactlyOnceWith({ message: 'said', event_id: 'x' });
-    log[level]('said');
-    expect(print).toHaveBeenLastCalledWith({ message: 'said' });
+    log[level]('event queued', { event_id: 'x' });
+    expect(print).toHaveBeenCalledExactlyOnceWith({ message: 'event queued', event_id: 'x' });
+    log[level]('event queued');
+    expect(print).toHaveBeenLastCalledWith({ message: 'event queued' });
   }
 });
 
-test('of an error is told what it is and where it was, and never its text', () => {
+test('errorFields has the class and places of an error, and never its message', () => {
   const error = new TypeError('cannot fetch https://x?key=secret\n    at secret (place)', {
     cause: new Error('secret'),
   });
@@ -24,19 +24,19 @@ test('of an error is told what it is and where it was, and never its text', () =
   expect(JSON.stringify(at)).not.toMatch(/secret/);
 });
 
-test('of an error of ours is told its text, which is a fixed one', () => {
+test('errorFields has the message of a SafeError, which is a fixed text', () => {
   expect(errorFields(new ConfigError('INBOX_TABLE is missing.'))).toMatchObject({
     error: 'ConfigError',
     detail: 'INBOX_TABLE is missing.',
   });
 });
 
-test('an error of somebody else is not one of ours for its name', () => {
+test('errorFields has no message of another error, whatever its name', () => {
   const error = Object.assign(new Error('secret'), { name: 'ConfigError' });
   expect(errorFields(error)).not.toHaveProperty('detail');
 });
 
-test('of what is no error is told its type alone', () => {
+test('errorFields has the type alone of a value that is not an error', () => {
   expect(errorFields('secret')).toEqual({ error: 'string', at: [] });
   const bare = new Error('x');
   delete bare.stack;

@@ -2,7 +2,7 @@ import { SafeError } from './safe-error.ts';
 
 type Fields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
-/** One line for the operator. Lambda's JSON log format adds the time, the level and the request's id. */
+/** Logs one line. Lambda's JSON log format adds the time, the level and the request ID. */
 export const log = {
   info: (message: string, fields: Fields = {}) => console.info({ message, ...fields }),
   warn: (message: string, fields: Fields = {}) => console.warn({ message, ...fields }),
@@ -10,8 +10,8 @@ export const log = {
 };
 
 /**
- * What may be told of a caught error. Messages, causes and properties of errors that are not ours hold
- * URLs, keys and what users wrote; the class and the places in the code do not.
+ * The fields of a caught error that are safe to log: its class, its places in the code, and its message if it is a
+ * {@link SafeError}. Messages, causes and properties of other errors may hold URLs, keys and users' texts.
  */
 export function errorFields(error: unknown): {
   error: string;

@@ -42,7 +42,7 @@ const rowOf = async ({ data }: Event) => {
   return Item && fromAttributes(Item);
 };
 
-test('every event leaves its mark on the one row of robot and session', async () => {
+test('every event sets its attributes in the one row of robot and session', async () => {
   const times: string[] = [];
   for (const event of [documented.join, documented.open, documented.at]) {
     times.push(iso(clock.now()));
@@ -67,14 +67,14 @@ test('every event leaves its mark on the one row of robot and session', async ()
   });
 });
 
-test('a robot that joined before anybody listened appears with the first event', async () => {
+test('a robot that joined before the first deployment appears with its first event', async () => {
   await recordMembership(table, inNewSession(documented.open));
   expect(await rowOf(inNewSession(documented.open))).toMatchObject({
     first_seen_at: iso(clock.now()),
   });
 });
 
-test('the same event twice changes the times alone', async () => {
+test('an equal event changes the times alone', async () => {
   const event = inNewSession(documented.join);
   await recordMembership(table, event);
   const before = await rowOf(event);
@@ -84,7 +84,7 @@ test('the same event twice changes the times alone', async () => {
   expect(await rowOf(event)).toEqual({ ...before, last_seen_at: now, joined_at: now });
 });
 
-test('an event without a person takes the last one off', async () => {
+test('an event without a person removes the last one', async () => {
   const event = inNewSession(documented.join);
   await recordMembership(table, event);
   event.data.trigger = { target: 'robot', open_id: undefined };

@@ -3,9 +3,9 @@ import { iso, type Row, type Table, toAttributes } from './aws/table.ts';
 import type { Event, EventName } from './vvchat/event.ts';
 
 /**
- * Records that a robot is in a session, which every event proves; a row is created by the first of them.
- * Writing the same event twice changes nothing but the times. On a known row one write unit: the index
- * has the keys alone, and they never change.
+ * Records that a robot is in a session, which any event implies; the first one creates the row. Writing the same
+ * event twice changes nothing but the times. A write of a known row costs one unit: the index holds the keys alone,
+ * and they never change.
  */
 export async function recordMembership(table: Table, { event, data }: Event): Promise<void> {
   const { robot, session, trigger } = data;

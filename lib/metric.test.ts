@@ -8,7 +8,7 @@ beforeEach(() => {
 });
 afterEach(() => write.mockRestore());
 
-test('a metric is a line of the embedded metric format', () => {
+test('record writes a line of the embedded metric format', () => {
   vi.stubEnv('METRICS_SERVICE', 'vvchat-robot-dev');
   record({ Replies: 1, ReplyMilliseconds: 250 });
   record({ Events: 1 }, { event: 'at' });
@@ -41,7 +41,7 @@ test('a metric is a line of the embedded metric format', () => {
   ]);
 });
 
-test.each(['', undefined])('nothing is counted for the service %j', (service) => {
+test.each(['', undefined])('record writes nothing for the service %j', (service) => {
   vi.stubEnv('METRICS_SERVICE', service);
   record({ Replies: 1 });
   expect(write).not.toHaveBeenCalled();

@@ -122,7 +122,7 @@ describe('a handler', () => {
     await expect(ask(robot, at('x'))).rejects.toBe(error);
   });
 
-  test('that returns undefined fails, and says what to return', async () => {
+  test('that returns undefined fails, with what to return instead', async () => {
     const robot = answering(() => undefined as unknown as Answer);
     await expect(ask(robot, at('x'))).rejects.toThrow(
       new InvalidAnswerError('The handler returned undefined; return null for no answer.'),

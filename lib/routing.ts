@@ -9,7 +9,7 @@ import {
   type Route,
 } from './robot.ts';
 import { SafeError } from './safe-error.ts';
-import { type Command, isCommand } from './vvchat/command.ts';
+import { type Command, checkCommand, isCommand } from './vvchat/command.ts';
 
 /** An event on its way to the robot. */
 export type Question =
@@ -29,6 +29,7 @@ const MAX_ANSWER_BYTES = 64 * 1024;
  *
  * @returns the commands in the order in which they are to be sent; none where the robot has nothing to answer
  * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 64 KiB of JSON
+ * @throws {InvalidCommandError} for a command that the session does not have
  * @throws whatever the handler throws
  */
 export async function ask(robot: Robot, question: Question): Promise<readonly Command[]> {
@@ -36,6 +37,7 @@ export async function ask(robot: Robot, question: Question): Promise<readonly Co
   if (commands.length > MAX_COMMANDS) {
     throw new InvalidAnswerError(`An answer has at most ${MAX_COMMANDS} commands.`);
   }
+  for (const command of commands) checkCommand(command, question.session);
   if (Buffer.byteLength(JSON.stringify(commands)) > MAX_ANSWER_BYTES) {
     throw new InvalidAnswerError(`An answer has at most ${MAX_ANSWER_BYTES} bytes of JSON.`);
   }

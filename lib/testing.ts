@@ -1,6 +1,6 @@
 import type { Context, Robot } from './robot.ts';
 import { ask, type Question } from './routing.ts';
-import { type Command, toMessage } from './vvchat/command.ts';
+import type { Command } from './vvchat/command.ts';
 import type { Session } from './vvchat/event.ts';
 
 /** What an author's tests import from `vvchat-robot/testing`. */
@@ -62,8 +62,6 @@ export function conversation(
   });
   const answerTo = async (question: Question): Promise<readonly Command[]> => {
     const commands = await ask(robot, question);
-    // VVChat has no web view outside of a group.
-    for (const command of commands) toMessage(command, question.session);
     sent.push(...commands);
     return commands;
   };

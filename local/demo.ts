@@ -6,7 +6,7 @@ import { EVENT_NAMES, type Event, type EventName } from '../lib/vvchat/event.ts'
 import { nameOf } from './names.ts';
 import { freePorts, SERVERS } from './ports.ts';
 import { describe } from './simulator/conversation.ts';
-import type { Carried } from './simulator/robot-api.ts';
+import type { ReceivedCommand } from './simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
 
 /** A robot has 60 s for a reply. An attempt that failed is repeated when the next minute begins. */
@@ -17,7 +17,7 @@ const SLOW_MS = 5_000;
 
 /** `npm run demo`: posts every event that VVChat documents, and shows the robot's replies. */
 async function demo(): Promise<void> {
-  const sent: Carried[] = [];
+  const sent: ReceivedCommand[] = [];
   const printed: string[] = [];
   let isSlow = false;
   const onSlow = () => {
@@ -29,7 +29,7 @@ async function demo(): Promise<void> {
   const stack = await startStack({
     ports: await freePorts(),
     onReady: (server, url) => console.log(`  ✓ ${SERVERS[server].title.padEnd(20)} ${url}`),
-    onCarried: (command) => sent.push(command),
+    onCommand: (command) => sent.push(command),
     onLine: (line) => (isSlow ? console.log(`    ${line}`) : printed.push(line)),
   });
   try {
@@ -90,7 +90,7 @@ async function readRow({ client }: Stack, key: Row): Promise<Row> {
   return fromAttributes(Item);
 }
 
-function showReplies(sent: readonly Carried[], outcome: string): void {
+function showReplies(sent: readonly ReceivedCommand[], outcome: string): void {
   if (sent.length > 0) {
     for (const command of sent) console.log(`    ${describe(command)}`);
   } else if (outcome === 'recorded') {

@@ -8,7 +8,7 @@ import { Hono } from 'hono';
 import { nameOf } from './names.ts';
 import { GRACE_MS, startOffline } from './offline/offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
-import { type Carried, createRobotApiSimulator } from './simulator/robot-api.ts';
+import { createRobotApiSimulator, type ReceivedCommand } from './simulator/robot-api.ts';
 import { playStream } from './stream.ts';
 import { createStudio } from './studio/studio.ts';
 import { createLocalClient, createTables } from './tables.ts';
@@ -18,8 +18,8 @@ export interface StackOptions {
   /** The ports at which the functions reach DynamoDB and VVChat, if proxies stand in between. */
   readonly between?: Pick<Ports, 'dynamodb' | 'vvchat'>;
   readonly onReady?: (server: ServerName, url: string) => void;
-  /** Called for every command that the robot sent. */
-  readonly onCarried?: (carried: Carried) => void;
+  /** Called for every command that VVChat received from a robot. */
+  readonly onCommand?: (command: ReceivedCommand) => void;
   /** Aborts the start. */
   readonly signal?: AbortSignal;
   /** Called for every line that API Gateway, Lambda or a function printed. */
@@ -57,7 +57,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     between,
     signal,
     onReady = () => {},
-    onCarried = () => {},
+    onCommand = () => {},
     onLine = () => {},
   } = options;
   const cleanUps: (() => Promise<void>)[] = [];
@@ -92,9 +92,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     cleanUps.push(async () => studio.stop());
     const robotApi = createRobotApiSimulator({
       apps: APPS,
-      onCarried: (carried) => {
-        studio.carry(carried);
-        onCarried(carried);
+      onCommand: (command) => {
+        studio.applyCommand(command);
+        onCommand(command);
       },
     });
     const { fetch } = new Hono()

@@ -21,7 +21,7 @@ async function start(): Promise<number> {
     ports,
     signal,
     onReady: (server, url) => console.log(`  ✓ ${SERVERS[server].title.padEnd(20)} ${url}`),
-    onCarried: (carried) => console.log(describe(carried)),
+    onCommand: (command) => console.log(describe(command)),
     onLine: (line) => isReady && console.log(`    ${line}`),
   }).catch((error) => {
     if (!signal.aborted) throw error;

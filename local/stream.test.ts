@@ -1,15 +1,18 @@
 import type { DynamoDBRecord } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { Table } from '../lib/aws/table.ts';
+import { enqueue } from '../lib/inbox/enqueue.ts';
+import type { Item, Key } from '../lib/inbox/item.ts';
+import * as queries from '../lib/inbox/queries.ts';
+import type { InboxTable } from '../lib/inbox/table.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
-import { saying } from '../test/fixtures.ts';
+import { newArrival, saying } from '../test/fixtures.ts';
 import { until } from '../test/project.ts';
 import { playStream, type StreamOptions } from './stream.ts';
 
 let engine: Engine;
-let table: Table;
+let table: InboxTable;
 
 beforeAll(async () => {
   engine = await startEngine();
@@ -20,13 +23,13 @@ beforeEach(() => {
 });
 
 const put = async (event: Event = saying(`${Math.random()}`)) => {
-  const { event_id } = await inbox.enqueue(table, event, undefined, 5);
+  const { event_id } = await enqueue(table, newArrival(event), 5);
   return { session_open_id: event.data.session.session_open_id, event_id };
 };
 
-const settle = async (key: inbox.Key) => {
-  const item = (await inbox.read(table, key)) as inbox.Item;
-  await inbox.completeWithoutReply(table, inbox.unclaimed(item), 30);
+const settle = async (key: Key) => {
+  const item = (await queries.read(table, key)) as Item;
+  await inbox.completeWithoutReply(table, inbox.unclaimed(item));
 };
 
 const play = (invoke: StreamOptions['invoke']) => {
@@ -135,8 +138,8 @@ test('a row that is put during a pause is handed over after it', async () => {
 });
 
 test('a failed row is not handed over', async () => {
-  const item = (await inbox.read(table, await put())) as inbox.Item;
-  await inbox.fail(table, inbox.unclaimed(item), 'x', 30);
+  const item = (await queries.read(table, await put())) as Item;
+  await inbox.fail(table, inbox.unclaimed(item), 'x');
   const key = await put();
   const seen: DynamoDBRecord[] = [];
   await using _ = play(async (records) => void seen.push(...records));

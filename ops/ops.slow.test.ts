@@ -2,11 +2,14 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { enqueue } from '../lib/inbox/enqueue.ts';
+import type { Item } from '../lib/inbox/item.ts';
+import * as queries from '../lib/inbox/queries.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
 import { recordMembership } from '../lib/membership.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
-import { documented, saying } from '../test/fixtures.ts';
+import { documented, newArrival, saying } from '../test/fixtures.ts';
 import { failing, passing, startDynamoDBProxy } from '../test/proxy.ts';
 
 /*
@@ -56,13 +59,13 @@ const inGroup = (
 
 const member = (event: Event) => recordMembership(engine.table('memberships', Date), event);
 
-const put = async (event: Event): Promise<inbox.Item> => {
+const put = async (event: Event): Promise<Item> => {
   const table = engine.table('inbox', Date);
-  const { event_id } = await inbox.enqueue(table, event, undefined, 5);
-  return (await inbox.read(table, { ...event.data.session, event_id })) as inbox.Item;
+  const { event_id } = await enqueue(table, newArrival(event), 5);
+  return (await queries.read(table, { ...event.data.session, event_id })) as Item;
 };
 
-const read = (item: inbox.Item) => inbox.read(engine.table('inbox', Date), item);
+const read = (item: Item) => queries.read(engine.table('inbox', Date), item);
 
 describe('every command', () => {
   test.each(['secret', 'groups', 'redrive', 'erase'])('%s explains itself', async (name) => {
@@ -152,7 +155,7 @@ describe('groups', () => {
 describe('redrive', () => {
   const failed = async (text: string, last_error = 'VVChat answered 400') => {
     const item = await put(saying(text));
-    await inbox.fail(engine.table('inbox', Date), inbox.unclaimed(item), last_error, 30);
+    await inbox.fail(engine.table('inbox', Date), inbox.unclaimed(item), last_error);
     return item;
   };
 

@@ -23,7 +23,7 @@ test.each(['打开 https://example.com/a?b=c', 'open https://example.com/a?b=c '
   },
 );
 
-test('says so when what is to be opened is not an address', async () => {
+test('explains that an address is invalid', async () => {
   expect(await conversation(robot).as('anna').says('open https://[')).toEqual([
     sendText('这不是网址。That is not a web address.'),
   ]);
@@ -42,7 +42,7 @@ test.each(['打开 https://example.com', '关闭'])(
   },
 );
 
-test.each(['您好', '', 'open the door', '打开'])('greets whoever says %j', async (text) => {
+test.each(['您好', '', 'open the door', '打开'])('greets for %j', async (text) => {
   expect(await conversation(robot).as('anna').says(text)).toEqual([
     textLike(/^您好！.*“.*”.*帮助/s),
   ]);
@@ -52,6 +52,6 @@ test('welcomes a group that it was pulled into', async () => {
   expect(await conversation(robot).as('anna').adds()).toEqual([textLike(/^大家好！.*help/s)]);
 });
 
-test('keeps quiet when somebody opens a group', async () => {
+test('stays silent when a user opens the group', async () => {
   expect(await conversation(robot).as('anna').opens()).toEqual([]);
 });

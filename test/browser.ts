@@ -3,14 +3,16 @@ import { delimiter, join } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 
 /**
- * Starts Chromium: the one that `CHROMIUM` names, or the first of the path.
+ * Starts Chromium: the one that `CHROMIUM` names, or the first on the path.
  *
- * @throws when there is none; tests in a browser are not to be skipped
+ * @throws when there is none, because browser tests must not be skipped
  */
 export function launch(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM ?? onPath('chromium') ?? onPath('google-chrome');
   if (executablePath === undefined) {
-    throw new Error('There is no Chromium: apt-get install chromium, or set CHROMIUM to its path.');
+    throw new Error(
+      'Chromium is missing: run `apt-get install chromium`, or set CHROMIUM to its path.',
+    );
   }
   return chromium.launch({
     executablePath,

@@ -17,11 +17,11 @@ test('50 equal deliveries at the same moment queue one reply', async () => {
     expect(new Set(answers.map(({ body }) => body.event_id)).size).toBe(1);
     const key = await on.put(event);
     expect(await on.recover(key)).toMatchObject({ status: 'replied' });
-    expect(on.said(`all at once ${round}`)).toHaveLength(1);
+    expect(on.sent(`all at once ${round}`)).toHaveLength(1);
   }
 });
 
-test('reply and retry, each of them twice, on the same row say it once', async () => {
+test('two of reply and two of retry on the same row send the reply once', async () => {
   await using on = await startDeployed();
   const [replies, retries] = await Promise.all([
     Promise.all([on.start('reply'), on.start('reply')]),
@@ -37,12 +37,12 @@ test('reply and retry, each of them twice, on the same row say it once', async (
       ...retries.map((it) => it.invoke(sample('retry'))),
     ]);
     expect(await on.recover(key)).toMatchObject({ status: 'replied', sent: 3 });
-    expect(on.said(text)).toEqual([`${text} (0)`, `${text} (1)`, `${text} (2)`]);
+    expect(on.sent(text)).toEqual([`${text} (0)`, `${text} (1)`, `${text} (2)`]);
     expect(await on.read(key)).not.toHaveProperty('unknown');
   }
 });
 
-test('100 cold containers that need a token ask VVChat for one', async () => {
+test('100 cold containers that need a token fetch one', async () => {
   await using on = await startDeployed();
   const containers = await Promise.all(Array.from({ length: 100 }, () => on.start('reply')));
   const keys = await Promise.all(containers.map((_, i) => on.put(saying(`cold ${i}`))));
@@ -51,7 +51,7 @@ test('100 cold containers that need a token ask VVChat for one', async () => {
   );
   expect(summaries).toEqual(containers.map(() => ({ replied: 1 })));
   expect(on.vvchat.requests.filter((it) => it === 'token')).toHaveLength(1);
-  expect(on.said('cold')).toHaveLength(100);
+  expect(on.sent('cold')).toHaveLength(100);
 });
 
 function fail(): never {

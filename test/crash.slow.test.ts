@@ -27,7 +27,7 @@ const message = () => saying(`say ${COMMANDS} times (${++events})`);
 /** The answer of the robot, each command once. */
 const whole = (text: string) => Array.from({ length: COMMANDS }, (_, i) => `${text} (${i})`);
 
-/** Kills a container at one of its side effects; tells which that was, and which came before. */
+/** Kills a container at one of its side effects; returns that one and those before it. */
 function killAt(victim: Lambda, step: number, moment: Moment) {
   const seen: string[] = [];
   const killing: Record<Moment, Fault> = {
@@ -88,12 +88,12 @@ const fateOf = async (invocation: Promise<unknown>) => {
   }
 };
 
-/** Between a send and its count nobody can know whether the command is out: that one may be said again. */
+/** Between a send and its count its outcome cannot be known: that command may be sent again. */
 const isBetweenSendAndCount = (seen: readonly string[], step: number, moment: Moment) =>
   moment === 'after' ? seen[step - 1] === 'send' : seen[step - 2] === 'send';
 
 describe.each(['before', 'after'] as const)('killed %s each side effect', (moment) => {
-  test('the webhook leaves what a second delivery mends, and it is said once', async () => {
+  test('the webhook leaves work that a second delivery completes, and the reply is sent once', async () => {
     const steps = await atEveryStep('webhook', async (victim, step) => {
       const event = message();
       killAt(victim, step, moment);
@@ -101,14 +101,14 @@ describe.each(['before', 'after'] as const)('killed %s each side effect', (momen
       const key = await on.put(event);
       expect(await on.recover(key)).toMatchObject({ status: 'replied' });
       const text = 'content' in event.data ? event.data.content.text : '';
-      expect(on.said(text)).toEqual(whole(text));
+      expect(on.sent(text)).toEqual(whole(text));
       return fate;
     });
     expect(steps).toBe(3);
   });
 
   test.each(['reply', 'retry'] as const)(
-    '%s leaves what retry ends, said once but for one command whose outcome is unknown',
+    '%s leaves a row that retry finishes, sent once except for one command of unknown outcome',
     async (name) => {
       const repeats: number[] = [];
       const steps = await atEveryStep(name, async (victim, step) => {
@@ -123,14 +123,14 @@ describe.each(['before', 'after'] as const)('killed %s each side effect', (momen
         const text = 'content' in event.data ? event.data.content.text : '';
         const item = await on.recover(key);
         expect(item).toMatchObject({ status: 'replied', sent: COMMANDS });
-        const said = on.said(text);
-        const extra = said.length - COMMANDS;
-        expect([...new Set(said)].sort()).toEqual(whole(text));
+        const sent = on.sent(text);
+        const extra = sent.length - COMMANDS;
+        expect([...new Set(sent)].sort()).toEqual(whole(text));
         expect(extra).toBeLessThanOrEqual(1);
         if (extra > 0) {
           expect(isBetweenSendAndCount(seen, step, moment)).toBe(true);
-          const again = said.findIndex((it, i) => said.indexOf(it) < i);
-          expect(item.unknown).toEqual([whole(text).indexOf(said[again] ?? '')]);
+          const again = sent.findIndex((it, i) => sent.indexOf(it) < i);
+          expect(item.unknown).toEqual([whole(text).indexOf(sent[again] ?? '')]);
           expect(item.last_error).toBe('outcome unknown');
         }
         repeats.push(extra);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import * as inbox from '../lib/inbox/transitions.ts';
+import type { Item, Key } from '../lib/inbox/item.ts';
+import * as queries from '../lib/inbox/queries.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { sample } from './fixtures.ts';
@@ -25,13 +26,13 @@ export interface Deployed extends AsyncDisposable {
   readonly start: (name: FunctionName, skewMs?: number) => Promise<Lambda>;
   /** What the webhook answers to an event. */
   readonly post: (webhook: Lambda, event: Event) => Promise<Posted>;
-  /** Has an event accepted, and tells its row's key. */
-  readonly put: (event: Event) => Promise<inbox.Key>;
-  readonly read: (key: inbox.Key) => Promise<inbox.Item>;
+  /** Has an event accepted, and returns the key of its row. */
+  readonly put: (event: Event) => Promise<Key>;
+  readonly read: (key: Key) => Promise<Item>;
   /** Runs `retry`, each time after the row has come due, until the row is settled. */
-  readonly recover: (key: inbox.Key) => Promise<inbox.Item>;
+  readonly recover: (key: Key) => Promise<Item>;
   /** The texts that VVChat carried out for its sessions and that begin so. */
-  readonly said: (beginning: string) => string[];
+  readonly sent: (beginning: string) => string[];
   /** What all containers have printed. */
   readonly printed: () => string;
 }
@@ -79,8 +80,8 @@ export async function startDeployed(): Promise<Deployed> {
     };
     return { status: statusCode, headers, body: JSON.parse(body) };
   };
-  const read = async (key: inbox.Key) => {
-    const item = await inbox.read(table, key);
+  const read = async (key: Key) => {
+    const item = await queries.read(table, key);
     if (!item) throw new Error('no such row');
     return item;
   };
@@ -107,7 +108,7 @@ export async function startDeployed(): Promise<Deployed> {
       }
       throw new Error('not settled after 20 runs');
     },
-    said: (beginning) =>
+    sent: (beginning) =>
       vvchat.carried
         .map(({ params }) => `${params.text}`)
         .filter((text) => text.startsWith(beginning)),
@@ -122,7 +123,7 @@ export async function startDeployed(): Promise<Deployed> {
   };
 }
 
-/** Starts a container of a packaged function, with DynamoDB and VVChat where it is told they are. */
+/** Starts a container of a packaged function, with DynamoDB and VVChat at the given addresses. */
 export const startFunction = (
   bundle: Package,
   name: FunctionName,
@@ -150,7 +151,7 @@ export const startFunction = (
   });
 
 /** What the stream hands to `reply` for these rows. */
-export const inserted = (...keys: readonly inbox.Key[]) => ({
+export const inserted = (...keys: readonly Key[]) => ({
   Records: keys.map(({ session_open_id, event_id }) => ({
     ...sample('reply').Records[0],
     dynamodb: {

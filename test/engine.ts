@@ -7,7 +7,7 @@ import {
   DynamoDBClient,
 } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
-import type { Table } from '../lib/aws/table.ts';
+import type { InboxTable } from '../lib/inbox/table.ts';
 import { nameOf } from '../local/names.ts';
 import { createTables, tableDefinitions } from '../local/tables.ts';
 import { packaged, tablesIn } from './package.ts';
@@ -30,8 +30,11 @@ export interface Engine extends AsyncDisposable {
   readonly client: DynamoDBClient;
   /** Another client, for a test to interfere with. */
   readonly newClient: () => DynamoDBClient;
-  /** A table of stage local, with a clock to set. */
-  readonly table: (name: 'memberships' | 'inbox' | 'tokens', clock?: Pick<Clock, 'now'>) => Table;
+  /** A table of stage local, with a clock to set; its random numbers are all 0.5. */
+  readonly table: (
+    name: 'memberships' | 'inbox' | 'tokens',
+    clock?: Pick<Clock, 'now'>,
+  ) => InboxTable;
 }
 
 /**
@@ -85,7 +88,13 @@ async function openEngine(
     },
     client,
     newClient,
-    table: (name, clock = new Clock()) => ({ client, name: nameOf(name), now: clock.now }),
+    table: (name, clock = new Clock()) => ({
+      client,
+      name: nameOf(name),
+      now: clock.now,
+      retentionDays: 30,
+      random: () => 0.5,
+    }),
     [Symbol.asyncDispose]: async () => {
       await close();
       client.destroy();

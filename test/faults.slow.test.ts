@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import { fromAttributes } from '../lib/aws/table.ts';
-import type { Key } from '../lib/inbox/transitions.ts';
+import type { Key } from '../lib/inbox/item.ts';
 import { type Deployed, inserted, type Posted, startDeployed, URL_TOKEN } from './deployed.ts';
 import { documented, sample, saying } from './fixtures.ts';
 import type { Lambda } from './lambda.ts';
@@ -46,11 +46,11 @@ const minutes = (ms: number) => (ms === 60_000 ? 'a minute' : `${ms / 1_000} s`)
 /** Once it is over, and `retry` has done what there was left to do. */
 async function expectSaid({ on, key, text }: Scene, times: number, status = 'replied') {
   expect(await on.recover(key)).toMatchObject({ status });
-  expect(on.said(text)).toEqual(Array.from({ length: times }, () => text));
+  expect(on.sent(text)).toEqual(Array.from({ length: times }, () => text));
 }
 
 const queued: Outcome = {
-  words: '200 `queued`, one row, said once',
+  words: '200 `queued`, one row, sent once',
   check: async (scene) => {
     expect(scene.answer).toMatchObject({ status: 200, body: { status: 'queued' } });
     await expectSaid(scene, 1);
@@ -63,7 +63,7 @@ function expectUnavailable({ answer, second }: Scene) {
 }
 
 const unavailable: Outcome = {
-  words: '503 with `Retry-After`; the second delivery is queued, and said once',
+  words: '503 with `Retry-After`; the second delivery is queued, and sent once',
   check: async (scene) => {
     expectUnavailable(scene);
     await expectSaid(scene, 1);
@@ -73,7 +73,7 @@ const unavailable: Outcome = {
 /** It takes the webhook longer than the window to give up, so the second delivery looks like a new message. */
 const unavailableYetQueued: Outcome = {
   words:
-    '503, outcome of the put unknown: the row is there, and a second delivery after the window (5 s) makes another; said twice',
+    '503, outcome of the put unknown: the row is there, and a second delivery after the window (5 s) inserts another; sent twice',
   check: async (scene) => {
     expectUnavailable(scene);
     await expectSaid(scene, 2);
@@ -81,7 +81,7 @@ const unavailableYetQueued: Outcome = {
 };
 
 const replied: Outcome = {
-  words: 'said once, at once',
+  words: 'sent once, at once',
   check: async (scene) => {
     expect(scene.answer).toEqual({ replied: 1 });
     expect(await scene.on.read(scene.key)).toMatchObject({ status: 'replied', claims: 1 });
@@ -90,7 +90,7 @@ const replied: Outcome = {
 };
 
 const stalled: Outcome = {
-  words: 'said once, when the lease has ended',
+  words: 'sent once, when the lease has ended',
   check: async (scene) => {
     expect(scene.answer).toEqual({ stalled: 1 });
     await expectSaid(scene, 1);
@@ -98,7 +98,7 @@ const stalled: Outcome = {
 };
 
 const postponed = (last_error: string, delayMs = 60_000, jitter = 0.25): Outcome => ({
-  words: `said once, after ${minutes(delayMs)}`,
+  words: `sent once, after ${minutes(delayMs)}`,
   check: async (scene) => {
     expect(scene.answer).toEqual({ postponed: 1 });
     const item = await scene.on.read(scene.key);
@@ -112,7 +112,7 @@ const postponed = (last_error: string, delayMs = 60_000, jitter = 0.25): Outcome
 });
 
 const failed = (last_error: string): Outcome => ({
-  words: `not said; \`failed\`, \`last_error\`: ${last_error}`,
+  words: `not sent; \`failed\`, \`last_error\`: ${last_error}`,
   check: async (scene) => {
     expect(scene.answer).toEqual({ failed: 1 });
     expect(await scene.on.read(scene.key)).toMatchObject({ status: 'failed', last_error });
@@ -121,7 +121,7 @@ const failed = (last_error: string): Outcome => ({
 });
 
 const unknown = (times: 1 | 2): Outcome => ({
-  words: `outcome unknown: sent once more after a minute, so said ${times === 1 ? 'once' : 'twice'}; the row lists it under \`unknown\``,
+  words: `outcome unknown: sent again after a minute, so carried out ${times === 1 ? 'once' : 'twice'}; the row lists it under \`unknown\``,
   check: async (scene) => {
     expect(scene.answer).toEqual({ postponed: 1 });
     expect(await scene.on.read(scene.key)).toMatchObject({ status: 'pending', unknown: [0] });
@@ -142,7 +142,7 @@ const unknownTwice: Outcome = {
 };
 
 const takenAtItsWord: Outcome = {
-  words: 'taken at its word: sent again after a minute, so said twice, and no row says so',
+  words: 'trusted: sent again after a minute, so carried out twice, and no row lists it',
   check: async (scene) => {
     expect(scene.answer).toEqual({ postponed: 1 });
     await expectSaid(scene, 2);
@@ -184,22 +184,22 @@ const TABLE: readonly Row[] = [
 
   ['reply', 'GetItem', '500', [internal], replied],
   ['reply', 'GetItem', '500 for longer', times(3, internal), stalled],
-  ['reply', 'UpdateItem (answer)', 'throttled for longer', times(4, throttling), replied],
-  ['reply', 'UpdateItem (answer)', 'reset before it took effect', [resetting], replied],
-  ['reply', 'UpdateItem (answer)', 'reset after it took effect', [resettingAfter], replied],
-  ['reply', 'UpdateItem (answer)', 'no answer, though it took effect', [hangingAfter], replied],
-  ['reply', 'UpdateItem (answer)', 'an answer after 1.5 s', [delaying(1_500)], replied],
-  ['reply', 'UpdateItem (settle)', '500 for longer', [passing, ...times(4, internal)], replied],
+  ['reply', 'UpdateItem (storeReply)', 'throttled for longer', times(4, throttling), replied],
+  ['reply', 'UpdateItem (storeReply)', 'reset before it took effect', [resetting], replied],
+  ['reply', 'UpdateItem (storeReply)', 'reset after it took effect', [resettingAfter], replied],
+  ['reply', 'UpdateItem (storeReply)', 'no answer, though it took effect', [hangingAfter], replied],
+  ['reply', 'UpdateItem (storeReply)', 'an answer after 1.5 s', [delaying(1_500)], replied],
+  ['reply', 'UpdateItem (complete)', '500 for longer', [passing, ...times(4, internal)], replied],
   [
     'reply',
-    'UpdateItem (settle)',
+    'UpdateItem (complete)',
     'reset after it took effect',
     [passing, resettingAfter],
     replied,
   ],
   [
     'reply',
-    'UpdateItem (settle)',
+    'UpdateItem (complete)',
     'no answer, though it took effect',
     [passing, hangingAfter],
     replied,
@@ -346,7 +346,7 @@ describe.concurrent('a fault', () => {
 
 const PLANTED_TEXT = 'planted text of a message';
 
-/** Whatever went wrong, nobody who reads logs, metrics, answers or `last_error` learns a secret or a message. */
+/** Whatever the fault, logs, metrics, answers and `last_error` never contain a secret or a message. */
 async function expectNoSecrets({ engine, printed }: Deployed, ...answers: unknown[]) {
   const scan = async (table: 'inbox' | 'tokens') => {
     const { Items = [] } = await engine.client.send(
@@ -410,7 +410,7 @@ test('a token that VVChat rejects, of many workers in the middle of their batche
     expect(await on.read(key)).toMatchObject({ status: 'replied', claims: 1 });
   }
   expect(on.vvchat.requests.filter((it) => it === 'token')).toHaveLength(2);
-  const said = on.said('say 2 times (1.');
-  expect(said).toHaveLength(30);
-  expect(new Set(said).size).toBe(30);
+  const sent = on.sent('say 2 times (1.');
+  expect(sent).toHaveLength(30);
+  expect(new Set(sent).size).toBe(30);
 });

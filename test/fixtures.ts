@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import type { Arrival } from '../lib/inbox/enqueue.ts';
+import { fingerprintOf } from '../lib/inbox/item.ts';
 import type { Question } from '../lib/routing.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 
@@ -18,7 +20,14 @@ function eventIn(name: string): Event {
   return JSON.parse(sample(name).body);
 }
 
-/** The documented @-message with another text. */
+/** An event of which the inbox has no row yet, as far as its delivery knows. */
+export const newArrival = (event: Event): Arrival => ({
+  event,
+  fingerprint: fingerprintOf(event),
+  latest: undefined,
+});
+
+/** The documented @-mention with another text. */
 export function saying(text: string): Event {
   const event = structuredClone(documented.at);
   Object.assign(event.data, { content: { text } });

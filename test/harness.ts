@@ -1,6 +1,8 @@
-import type { Table } from '../lib/aws/table.ts';
-import type { Delivery } from '../lib/delivery/deliver.ts';
-import * as inbox from '../lib/inbox/transitions.ts';
+import type { Delivery } from '../lib/delivery/delivery.ts';
+import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
+import type { Item, Key } from '../lib/inbox/item.ts';
+import * as queries from '../lib/inbox/queries.ts';
+import type { InboxTable } from '../lib/inbox/table.ts';
 import type { Robot } from '../lib/robot.ts';
 import { createRobotApi } from '../lib/vvchat/api.ts';
 import type { Event } from '../lib/vvchat/event.ts';
@@ -14,18 +16,18 @@ export interface TestHarness extends AsyncDisposable {
   readonly engine: Engine;
   readonly vvchat: FakeVVChat;
   /** Deliveries as a function has them; with a table of its own, should a test interfere with it. */
-  readonly delivery: (robot: Robot, table?: Table) => Delivery;
-  readonly inbox: Table;
-  /** Puts an event, with a text that none had before unless given, and reads its row. */
-  readonly put: (event?: Event) => Promise<inbox.Item>;
-  readonly read: (key: inbox.Key) => Promise<inbox.Item>;
+  readonly delivery: (robot: Robot, table?: InboxTable) => Delivery;
+  readonly inbox: InboxTable;
+  /** Enqueues an event, with a text that none had before unless given, and reads its row. */
+  readonly put: (event?: Event) => Promise<Item>;
+  readonly read: (key: Key) => Promise<Item>;
 }
 
 export async function startTestHarness(clock: Clock): Promise<TestHarness> {
   const [engine, vvchat] = await Promise.all([startEngine(), startVVChat(clock.now)]);
   const table = engine.table('inbox', clock);
-  const read = async (key: inbox.Key) => {
-    const item = await inbox.read(table, key);
+  const read = async (key: Key) => {
+    const item = await queries.read(table, key);
     if (!item) throw new Error('no such row');
     return item;
   };
@@ -36,12 +38,7 @@ export async function startTestHarness(clock: Clock): Promise<TestHarness> {
     inbox: table,
     read,
     put: async (event = saying(`message ${++texts}`)) => {
-      const { event_id } = await inbox.enqueue(
-        table,
-        event,
-        await inbox.findLatest(table, event),
-        5,
-      );
+      const { event_id } = await enqueue(table, await findLatest(table, event), 5);
       return read({ session_open_id: event.data.session.session_open_id, event_id });
     },
     delivery: (robot, own = table) => {
@@ -53,9 +50,7 @@ export async function startTestHarness(clock: Clock): Promise<TestHarness> {
         tokens: createTokens(engine.table('tokens', clock), async (app_id) =>
           api.fetchToken(app_id, APPS.get(app_id) ?? ''),
         ),
-        retentionDays: 30,
         deadline: clock.now() + 300_000,
-        random: () => 0.5,
       };
     },
     [Symbol.asyncDispose]: async () => {

@@ -85,15 +85,15 @@ export async function startLambda(options: LambdaOptions): Promise<Lambda> {
     throw new ContainerEndedError(`${signal ?? code}`);
   });
   ended.catch(() => {});
-  const told = () => Promise.race([once(child, 'message'), ended]);
+  const messageOrEnd = () => Promise.race([once(child, 'message'), ended]);
   try {
-    await told();
+    await messageOrEnd();
   } catch (cause) {
     throw new Error(printed, { cause });
   }
   const ask = async (message: Invocation | typeof HEAP): Promise<unknown> => {
     if (hasEnded(child)) return ended;
-    const answered = told();
+    const answered = messageOrEnd();
     child.send(message);
     const [result] = (await answered) as [Result];
     if ('error' in result) throw new Error(result.error);

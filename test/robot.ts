@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { defineRobot, sendText } from 'vvchat-robot';
+import { closeWebview, defineRobot, openWebview, sendText } from 'vvchat-robot';
 
 /** A robot that obeys its messages. It stands in place of robot/robot.ts in every copy that tests make of the project. */
 export const robot = defineRobot({
@@ -32,6 +32,8 @@ export const robot = defineRobot({
       },
     ],
     [/^be silent/, () => null],
+    [/^open (?<url>http\S+)/, ({ group }) => openWebview({ height: '50%', url: group('url') })],
+    [/^close/, () => closeWebview()],
     [/^/, ({ text }) => sendText(text)],
   ],
   'join-group-for-invite': () => sendText('hello'),

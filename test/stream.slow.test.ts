@@ -1,6 +1,6 @@
 import { DescribeTableCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Key } from '../lib/inbox/transitions.ts';
+import type { Key } from '../lib/inbox/item.ts';
 import { tableDefinitions } from '../local/tables.ts';
 import { type Deployed, startDeployed } from './deployed.ts';
 import { documented, saying } from './fixtures.ts';
@@ -24,7 +24,7 @@ test('the compiled template has the tables of serverless.yml', () => {
   expect(withoutStreams).toEqual(tableDefinitions());
 });
 
-test('every event that is accepted is answered by way of the stream, once', async () => {
+test('every accepted event is answered once by way of the stream', async () => {
   const handed: string[] = [];
   const containers = await Promise.all([on.start('reply'), on.start('reply')]);
   await using reader = await read(async (event) => {
@@ -47,15 +47,15 @@ test('every event that is accepted is answered by way of the stream, once', asyn
     status: 'pending',
     last_error: 'the robot threw Error',
   });
-  expect(on.said('through the stream').sort()).toEqual(texts.sort());
-  expect(on.said('您好')).toHaveLength(1);
-  expect(on.said('hello')).toHaveLength(1);
+  expect(on.sent('through the stream').sort()).toEqual(texts.sort());
+  expect(on.sent('您好')).toHaveLength(1);
+  expect(on.sent('hello')).toHaveLength(1);
   // Of all that changes in a row, the insert alone is handed over.
   expect(handed.sort()).toEqual([...keys, silent, thrown].map(({ event_id }) => event_id).sort());
   expect(reader.seen).toContain('MODIFY');
 });
 
-test('what a killed container had in its batch is answered after all, once', async () => {
+test('the batch of a killed container is answered once after all', async () => {
   const victim = await on.start('reply');
   on.vvchat.intervene = ({ operation }) =>
     operation === 'token' ? undefined : () => victim.kill();
@@ -72,7 +72,7 @@ test('what a killed container had in its batch is answered after all, once', asy
   await until(async () => victim.hasEnded());
   on.vvchat.intervene = () => undefined;
   for (const key of keys) expect(await on.recover(key)).toMatchObject({ status: 'replied' });
-  expect(on.said('in one batch').sort()).toEqual(texts);
+  expect(on.sent('in one batch').sort()).toEqual(texts);
   // Lambda does not bring such a batch again: the index has it.
   expect(invocations).toBeLessThanOrEqual(texts.length);
   expect(reader.seen).toContain('INSERT');

@@ -1,16 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { launch } from './browser.ts';
-import { handlerFile, packaged } from './package.ts';
+import { packaged } from './package.ts';
 import { copyProject, type Project } from './project.ts';
 
-/*
- * The studio as a person has it before them: npm start, and its page in a real browser.
- */
+/* The studio under `npm start`, with the robot of test/robot.ts, in a real browser. */
 
 const WIDE = { width: 1440, height: 900 };
 const NARROW = { width: 390, height: 844 };
@@ -19,12 +18,12 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 let project: Project;
 let browser: Browser;
 let site: Server;
-/** What the framed page was asked for. */
+/** The requests for the framed pages. */
 let visits: { readonly path: string; readonly referrer: string | undefined }[];
 
 let context: BrowserContext;
 let page: Page;
-/** What the browser complained about: errors, and what the content security policy stopped. */
+/** Errors and warnings of the browser, such as violations of the content security policy. */
 let complaints: string[];
 
 const studio = () => `http://127.0.0.1:${project.ports.vvchat}/`;
@@ -75,35 +74,34 @@ async function tab(): Promise<Page> {
 }
 
 let texts = 0;
-/** What no other test has said. */
+/** A text that no other test sends. */
 const text = () => `第 ${++texts} 句`;
 
 const input = (it = page) => it.getByRole('combobox', { name: '消息' });
 const view = (name: string) => page.locator('.views').getByRole('button', { name });
-const answers = (to: string, it = page) =>
-  it.locator('.line:not(.mine)').filter({ hasText: `“${to}”` });
+const answers = (to: string, it = page) => it.locator('.line:not(.mine)').filter({ hasText: to });
 
-async function say(what: string): Promise<void> {
-  await input().fill(what);
+async function send(words: string): Promise<void> {
+  await input().fill(words);
   await input().press('Enter');
 }
 
 const exchange = (hasText: string | RegExp) =>
-  page.locator('.wire details').filter({ hasText }).first();
+  page.locator('.traffic details').filter({ hasText }).first();
 
 async function add(robot: string): Promise<void> {
   await page.getByRole('combobox', { name: '机器人' }).selectOption({ label: robot });
   await page.getByRole('button', { name: '添加机器人' }).click();
 }
 
-/** The newest event on the wire, and the same one when there are newer ones. */
+/** The newest event of the traffic; the locator stays with it when newer ones come. */
 async function newestEvent() {
   const id = await exchange('事件').getAttribute('id');
   return page.locator(`#${id}`);
 }
 
 describe('the chat', () => {
-  test('a robot is mentioned by @, Enter sends, and the reply appears', async () => {
+  test('completes a robot after @, sends by Enter, and shows the reply', async () => {
     await input().pressSequentially('@');
     const robots = page.getByRole('listbox');
     expect(await robots.getByRole('option').allTextContents()).toEqual(['@小V xds2323']);
@@ -118,7 +116,7 @@ describe('the chat', () => {
     expect(await input().evaluate((it) => it === it.ownerDocument.activeElement)).toBe(true);
   });
 
-  test('Escape closes the list of robots, arrows choose, and Enter for the input method sends nothing', async () => {
+  test('closes the list of robots by Escape, chooses by arrows, and ignores Enter of an input method', async () => {
     await page.getByRole('button', { name: '读书会' }).click();
     for (const robot of ['小V', 'Echo']) {
       await add(robot);
@@ -141,14 +139,14 @@ describe('the chat', () => {
     expect(await input().inputValue()).toBe('@Echo ');
   });
 
-  test('a robot is added to a new group, greets it, and is in the memberships', async () => {
+  test('adds a robot to a new group, shows its greeting, and lists it in the memberships', async () => {
     const name = text();
     await page.getByRole('button', { name: '新建群' }).click();
     await page.getByRole('textbox', { name: '群名称' }).fill(name);
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name }).waitFor();
     await add('小七');
-    await page.locator('.line').filter({ hasText: '大家好' }).waitFor();
+    await page.locator('.line').filter({ hasText: 'hello' }).waitFor();
     await page.locator('.note').filter({ hasText: '小明 把 小七 拉进了群' }).waitFor();
     await exchange(/join-group-for-invite.*200.*已回复/).waitFor();
     await page.getByRole('button', { name }).click();
@@ -162,9 +160,9 @@ describe('the chat', () => {
     );
   });
 
-  test('without a mention nothing is posted, which is said', async () => {
+  test('notes that a message without a mention is not posted', async () => {
     const words = text();
-    await say(words);
+    await send(words);
     await page
       .locator('.line')
       .filter({ hasText: words })
@@ -172,17 +170,17 @@ describe('the chat', () => {
       .waitFor();
   });
 
-  test('one to one a robot needs no mention', async () => {
+  test('needs no mention in a one-to-one chat', async () => {
     await page.getByRole('button', { name: 'Echo' }).first().click();
     const words = text();
-    await say(words);
+    await send(words);
     await answers(words).waitFor();
   });
 
-  test('another person says something', async () => {
+  test('sends messages of another person', async () => {
     await page.getByRole('combobox', { name: '当前身份' }).selectOption({ label: 'Anna' });
     const words = text();
-    await say(`@小V ${words}`);
+    await send(`@小V ${words}`);
     await page
       .locator('.line.mine')
       .filter({ hasText: words })
@@ -198,8 +196,8 @@ describe('the chat', () => {
 });
 
 describe('the web view', () => {
-  test('takes half of the chat, cannot lead away, tells no referrer, and is closed', async () => {
-    await say(`@小V 打开 ${siteUrl()}here`);
+  test('takes half of the chat, cannot navigate away, sends no referrer, and closes', async () => {
+    await send(`@小V open ${siteUrl()}here`);
     const frame = page.frameLocator('iframe');
     await frame.getByRole('heading', { name: 'A page' }).waitFor();
     const heights = await Promise.all(
@@ -219,45 +217,45 @@ describe('the web view', () => {
     expect(await iframe.count()).toBe(0);
     expect(visits.some(({ path }) => path === '/top')).toBe(false);
     expect(page.url()).toBe(studio());
-    // The browser says that it has refused to lead away.
+    // The browser reports the navigation that it refused.
     expect(complaints.splice(0).join()).toMatch(/allow-top-navigation/);
-    await say('@小V 关闭');
+    await send(`@小V close ${text()}`);
     await page.locator('.webview').waitFor({ state: 'detached' });
   });
 
-  test("of the studio's own address is a stranger to it", async () => {
-    await say(`@小V 打开 ${studio()}`);
+  test("is sandboxed more strictly at the studio's own address", async () => {
+    await send(`@小V open ${studio()}`);
     await page.locator('iframe').waitFor();
     expect(await page.locator('iframe').getAttribute('sandbox')).toBe('allow-scripts allow-forms');
-    await say('@小V close');
+    await send(`@小V close ${text()}`);
     await page.locator('.webview').waitFor({ state: 'detached' });
     expect(complaints.splice(0).join()).toMatch(/X-Frame-Options|frame-ancestors/);
   });
 });
 
-test('a web view is loaded again when a robot says so, and shown though it was hidden', async () => {
+test('a web view that is opened again is reloaded, and shown if it was hidden', async () => {
   const path = '/again';
   const count = () => visits.filter((it) => it.path === path).length;
-  await say(`@小V 打开 ${siteUrl()}again`);
+  await send(`@小V open ${siteUrl()}again`);
   await expect.poll(count).toBe(1);
   await page.getByRole('button', { name: '收起' }).click();
-  await say(`@小V open ${siteUrl()}again`);
+  await send(`@小V open ${siteUrl()}again ${text()}`);
   await expect.poll(count).toBe(2);
   await page.locator('iframe').waitFor();
-  await say('@小V 关闭 ');
+  await send(`@小V close ${text()}`);
   await page.locator('.webview').waitFor({ state: 'detached' });
 });
 
-describe('the wire', () => {
-  test('shows an event, its row, and the same event again as a duplicate', async () => {
+describe('the traffic', () => {
+  test('shows an event, its row, and a repeated event as a duplicate', async () => {
     const words = text();
-    await say(`@小V ${words}`);
+    await send(`@小V ${words}`);
     await answers(words).waitFor();
     const event = await newestEvent();
     await event.locator('summary').filter({ hasText: '已回复' }).click();
     expect(await event.locator('pre').first().textContent()).toContain(words);
-    expect(await event.textContent()).toMatch(/已回复 · 尝试 1 次 · 已发送 1 条/);
-    const events = page.locator('.wire details').filter({ hasText: '事件' });
+    expect(await event.textContent()).toMatch(/已回复 · 领取 1 次 · 已发送 1 条/);
+    const events = page.locator('.traffic details').filter({ hasText: '事件' });
     const before = await events.count();
     await event.getByRole('button', { name: '再次发送' }).click();
     await expect.poll(() => events.count()).toBe(before + 1);
@@ -267,9 +265,9 @@ describe('the wire', () => {
     expect(await answers(words).count()).toBe(1);
   });
 
-  test('sends an event that was edited, and shows what is wrong with it', async () => {
+  test('posts an edited event and shows its validation errors', async () => {
     const words = text();
-    await say(`@小V ${words}`);
+    await send(`@小V ${words}`);
     await answers(words).waitFor();
     const event = await newestEvent();
     await event.locator('summary').click();
@@ -283,19 +281,23 @@ describe('the wire', () => {
   });
 });
 
-test('nothing of it is in a function that is deployed', async () => {
-  const bundle = await packaged();
-  for (const name of ['webhook', 'reply', 'retry'] as const) {
-    expect(readFileSync(handlerFile(bundle, name), 'utf8')).not.toMatch(/preact|hono|studio/i);
+test('no deployed function contains code of the studio', async () => {
+  const { folder } = await packaged();
+  const bundles = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.[cm]?js$/.test(file),
+  );
+  expect(bundles).not.toEqual([]);
+  for (const file of bundles) {
+    expect(readFileSync(join(folder, file), 'utf8'), file).not.toMatch(/preact|hono|studio/i);
   }
 });
 
-test('a failure of VVChat is seen, and recovers at the press of a button', async () => {
+test('a fault of VVChat shows in the traffic, and the retry button recovers from it', async () => {
   await view('故障模拟').click();
   await page.getByRole('radio', { name: /^500/ }).check();
   await page.getByRole('button', { name: '故障模拟：500' }).waitFor();
   const words = text();
-  await say(`@小V ${words}`);
+  await send(`@小V ${words}`);
   await view('收发记录').click();
   await exchange(/send-text.*500/).waitFor();
   const event = await newestEvent();
@@ -308,17 +310,17 @@ test('a failure of VVChat is seen, and recovers at the press of a button', async
   await answers(words).waitFor();
   await page.getByRole('status').filter({ hasText: '1 条立即到期；retry：1 已回复' }).waitFor();
   await view('收发记录').click();
-  await event.filter({ hasText: '已回复 · 尝试 2 次' }).waitFor();
+  await event.filter({ hasText: '已回复 · 领取 2 次' }).waitFor();
 });
 
-test('what is looked at beside the chat stays, whichever chat is opened', async () => {
+test('the view beside the chat stays when another chat is opened', async () => {
   await view('成员关系').click();
   await page.getByRole('button', { name: '读书会' }).click();
   await page.getByRole('link', { name: 'dynamodb-admin' }).waitFor();
   expect(await page.locator('.views [aria-current]').allTextContents()).toEqual(['成员关系']);
 });
 
-test('a draft is kept while one looks into another chat, and the focus goes where work goes on', async () => {
+test('a draft survives a visit to another chat, and the focus follows the work', async () => {
   const words = text();
   await input().fill(words);
   await page.getByRole('button', { name: '读书会' }).click();
@@ -330,7 +332,7 @@ test('a draft is kept while one looks into another chat, and the focus goes wher
   expect(await focused().getAttribute('aria-label')).toBe('群名称');
   await page.keyboard.press('Escape');
   expect(await focused().textContent()).toMatch(/新建群/);
-  await say(`@小V ${words}`);
+  await send(`@小V ${words}`);
   await answers(words).waitFor();
   const event = await newestEvent();
   await event.locator('summary').click();
@@ -340,28 +342,43 @@ test('a draft is kept while one looks into another chat, and the focus goes wher
   expect(await focused().textContent()).toBe('修改后发送');
 });
 
-test('what was said survives a reload, and every tab sees it', async () => {
+test('messages survive a reload and appear in every tab', async () => {
   const words = text();
   const other = await tab();
-  await say(`@小V ${words}`);
+  await send(`@小V ${words}`);
   await Promise.all([answers(words).waitFor(), answers(words, other).waitFor()]);
   await page.reload();
   await answers(words).waitFor();
 });
 
-test('the language is that of the browser, and can be switched for good', async () => {
-  await page.getByRole('heading', { name: 'VVChat 工作室' }).waitFor();
+test("the language is the browser's until it is switched, which survives a reload", async () => {
+  await view('收发记录').waitFor();
   page = await open({ locale: 'en-US' });
-  await page.getByRole('heading', { name: 'VVChat studio' }).waitFor();
+  await view('Traffic').waitFor();
   expect(await page.locator('html').getAttribute('lang')).toBe('en');
   await page.getByRole('button', { name: '中文' }).click();
-  await page.getByRole('heading', { name: 'VVChat 工作室' }).waitFor();
+  await view('收发记录').waitFor();
   expect(await page.locator('html').getAttribute('lang')).toBe('zh-CN');
   await page.reload();
-  await page.getByRole('heading', { name: 'VVChat 工作室' }).waitFor();
+  await view('收发记录').waitFor();
 });
 
-test('a narrow window is wide enough in any weather, for long ids and in either language', async () => {
+test('a failed action is explained in the current language', async () => {
+  await page.route('**/studio/create', (route) =>
+    route.fulfill({ status: 409, json: { code: 'too-many-chats', error: 'x' } }),
+  );
+  await page.getByRole('button', { name: '新建群' }).click();
+  await page.getByRole('textbox', { name: '群名称' }).fill(text());
+  await page.keyboard.press('Enter');
+  const notice = page.locator('.notices');
+  await notice.filter({ hasText: '会话太多了。' }).waitFor();
+  await page.getByRole('button', { name: 'English' }).click();
+  await notice.filter({ hasText: 'There are too many chats.' }).waitFor();
+  // The browser reports the status.
+  expect(complaints.splice(0).join()).toMatch(/409/);
+});
+
+test('a narrow window does not overflow, with any fault, long ids and either language', async () => {
   const open_id = 'x'.repeat(256);
   await fetch(`http://127.0.0.1:${project.ports.http}/vvchat/events?token=local`, {
     method: 'POST',
@@ -381,18 +398,19 @@ test('a narrow window is wide enough in any weather, for long ids and in either 
     page = await open({ viewport: NARROW, locale });
     const buttons = page.locator('.views button');
     const width = () => page.locator('html').evaluate((it) => it.scrollWidth);
-    for (const weather of [5, 2, 0]) {
+    for (const fault of [5, 2, 0]) {
       await buttons.nth(4).click();
-      await page.getByRole('radio').nth(weather).check();
+      await page.getByRole('radio').nth(fault).check();
+      await page.getByRole('combobox', { name: /当前身份|You are/ }).waitFor();
       for (let i = 0; i < 5; i++) {
         await buttons.nth(i).click();
-        expect(await width(), `${locale} ${weather} ${i}`).toBeLessThanOrEqual(NARROW.width);
+        expect(await width(), `${locale} ${fault} ${i}`).toBeLessThanOrEqual(NARROW.width);
       }
     }
   }
 });
 
-test('a narrow window shows one thing at a time, and a wide one all', async () => {
+test('a wide window shows all views, and a narrow one a view at a time', async () => {
   const parts = ['.chats', '.conversation', '.inspector'];
   const visible = async () => {
     const shown = await Promise.all(parts.map((it) => page.locator(it).isVisible()));
@@ -417,7 +435,7 @@ test('a narrow window shows one thing at a time, and a wide one all', async () =
   const box = await input().boundingBox();
   expect((box?.y ?? 0) + (box?.height ?? 0)).toBeLessThan(NARROW.height);
   const words = text();
-  await say(`@小V ${words}`);
+  await send(`@小V ${words}`);
   await answers(words).waitFor();
 });
 
@@ -427,7 +445,7 @@ describe.each([
   ['narrow and light', { viewport: NARROW, colorScheme: 'light', locale: 'en' }],
   ['narrow and dark', { viewport: NARROW, colorScheme: 'dark' }],
 ] as const)('%s', (_, options) => {
-  test('axe finds nothing serious in any view', async () => {
+  test('has no serious accessibility violation in any view', async () => {
     page = await open(options);
     const composer = page.locator('.composer input').first();
     await composer.fill(`@小V ${text()}`);
@@ -439,7 +457,7 @@ describe.each([
     const buttons = page.locator('.views button:visible');
     for (let i = 0; i < (await buttons.count()); i++) {
       await buttons.nth(i).click();
-      const summary = page.locator('.wire summary').first();
+      const summary = page.locator('.traffic summary').first();
       if (await summary.isVisible()) await summary.click();
       expect(await serious()).toEqual([]);
     }

@@ -10,8 +10,8 @@ const schedule = sample('retry');
 
 const LEASE_MS = 120_000;
 
-describe.concurrent('said once, though', () => {
-  test('the robot takes 57 s, and retry looks for work meanwhile', async ({ expect }) => {
+describe.concurrent('a reply is sent once though', () => {
+  test('a robot takes 57 s while retry runs', async ({ expect }) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([on.start('reply'), on.start('retry')]);
     const key = await on.put(saying('think for 57 s'));
@@ -20,11 +20,13 @@ describe.concurrent('said once, though', () => {
       expect(await retry.invoke(schedule)).toEqual({});
     }
     expect(await invocation).toEqual({ replied: 1 });
-    expect(on.said('think')).toEqual(['think for 57 s']);
+    expect(on.sent('think')).toEqual(['think for 57 s']);
     expect(await on.read(key)).toMatchObject({ status: 'replied', claims: 1 });
   });
 
-  test("the lease ends while the robot thinks, and retry's robot is faster", async ({ expect }) => {
+  test('a lease ends while the robot answers, and the robot of retry is faster', async ({
+    expect,
+  }) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([on.start('reply'), on.start('retry')]);
     const key = await on.put(saying('think for 3 s'));
@@ -33,10 +35,12 @@ describe.concurrent('said once, though', () => {
     on.clock.advance(LEASE_MS + 1_000);
     expect(await retry.invoke(schedule)).toEqual({ replied: 1 });
     expect(await invocation).toEqual({ lost: 1 });
-    expect(on.said('think')).toEqual(['think for 3 s']);
+    expect(on.sent('think')).toEqual(['think for 3 s']);
   });
 
-  test('the lease ends to the millisecond as two workers look', async ({ expect }) => {
+  test('a lease ends in the very millisecond in which two workers read the row', async ({
+    expect,
+  }) => {
     await using on = await startDeployed();
     const workers = await Promise.all([on.start('retry'), on.start('retry'), on.start('retry')]);
     for (let round = 0; round < 5; round++) {
@@ -45,11 +49,11 @@ describe.concurrent('said once, though', () => {
       on.clock.advance(Date.parse(next_attempt_at) - on.clock.now());
       const summaries = await Promise.all(workers.map((it) => it.invoke(schedule)));
       expect(summaries.filter((it) => (it as { replied?: number }).replied === 1)).toHaveLength(1);
-      expect(on.said(`at the end ${round}`)).toHaveLength(1);
+      expect(on.sent(`at the end ${round}`)).toHaveLength(1);
     }
   });
 
-  test('VVChat is slow, for longer than the lease lasts', async ({ expect }) => {
+  test('VVChat is slow for longer than the lease lasts', async ({ expect }) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([on.start('reply'), on.start('retry')]);
     const key = await on.put(saying('say 6 times'));
@@ -66,7 +70,7 @@ describe.concurrent('said once, though', () => {
     expect(await reply.invoke(inserted(key))).toEqual({ postponed: 1 });
     expect(looks).toEqual([{}]);
     expect(await on.recover(key)).toMatchObject({ status: 'replied', sent: 6 });
-    expect(on.said('say')).toEqual(Array.from({ length: 6 }, (_, i) => `say 6 times (${i})`));
+    expect(on.sent('say')).toEqual(Array.from({ length: 6 }, (_, i) => `say 6 times (${i})`));
   });
 
   test.each([
@@ -74,7 +78,7 @@ describe.concurrent('said once, though', () => {
     ['reply behind', -30_000, 0],
     ['reply ahead', 30_000, 0],
     ['retry behind', 0, -30_000],
-  ])('clocks are 30 s apart: %s', async (_, replySkew, retrySkew) => {
+  ])('clocks differ by 30 s: %s', async (_, replySkew, retrySkew) => {
     await using on = await startDeployed();
     const [reply, retry] = await Promise.all([
       on.start('reply', replySkew),
@@ -97,10 +101,10 @@ describe.concurrent('said once, though', () => {
     await reply.invoke(inserted(key), 600_000);
     expect(await on.recover(key)).toMatchObject({ status: 'replied', sent: 4 });
     expect(looks).toEqual([{}, {}, {}, {}]);
-    expect(on.said('say')).toEqual(Array.from({ length: 4 }, (_, i) => `say 4 times (${i})`));
+    expect(on.sent('say')).toEqual(Array.from({ length: 4 }, (_, i) => `say 4 times (${i})`));
   });
 
-  test('the index is behind its table', async ({ expect }) => {
+  test('the index is stale', async ({ expect }) => {
     await using on = await startDeployed();
     const retry = await on.start('retry');
     const key = await on.put(saying('stale'));
@@ -119,7 +123,7 @@ describe.concurrent('said once, though', () => {
     };
     expect(await retry.invoke(schedule)).toEqual({ replied: 1 });
     expect(await retry.invoke(schedule)).toEqual({ taken: 1 });
-    expect(on.said('stale')).toEqual(['stale']);
+    expect(on.sent('stale')).toEqual(['stale']);
     expect(await on.read(key)).toMatchObject({ status: 'replied', claims: 1 });
   });
 });
@@ -129,7 +133,7 @@ describe.concurrent('said once, though', () => {
  * comes through, late, and the worker goes on, its lease long over.
  */
 test.concurrent.each(['reply', 'retry'] as const)(
-  'a %s that is frozen at any step, and thawed after its lease, says nothing more',
+  'a %s that is frozen at any step, and thawed after its lease, sends nothing more',
   async (name) => {
     await using on = await startDeployed();
     const repeats: string[] = [];
@@ -148,11 +152,11 @@ test.concurrent.each(['reply', 'retry'] as const)(
       await thaw();
       await invocation;
       expect(await on.read(key)).toEqual(item);
-      const said = on.said(text);
-      expect(new Set(said)).toEqual(new Set([`${text} (0)`, `${text} (1)`]));
-      if (said.length > 2) {
+      const sent = on.sent(text);
+      expect(new Set(sent)).toEqual(new Set([`${text} (0)`, `${text} (1)`]));
+      if (sent.length > 2) {
         repeats.push(at ?? '');
-        expect(said).toHaveLength(3);
+        expect(sent).toHaveLength(3);
         expect(item.unknown).toHaveLength(1);
       }
       await victim[Symbol.asyncDispose]();
@@ -196,10 +200,14 @@ function freezeAt(on: Deployed, victim: Awaited<ReturnType<Deployed['start']>>, 
   };
 }
 
-describe.concurrent('after three times the row is failed, and its neighbours are answered meanwhile, of a robot that', () => {
+describe.concurrent('the row fails after three calls, and its neighbours are answered meanwhile, with a robot that', () => {
   test.each([
     ['throws', 'throw', 'the robot threw Error'],
-    ['kills its process', 'kill', 'the robot was asked 3 times: unfinished'],
+    [
+      'kills its process',
+      'kill',
+      'the robot was called 3 times: the function crashed while the robot answered',
+    ],
     ['hangs', 'hang', /^RobotTimeoutError: The robot took over/],
   ])('%s', { timeout: 300_000 }, async (_, text, last_error) => {
     await using on = await startDeployed();
@@ -222,17 +230,17 @@ describe.concurrent('after three times the row is failed, and its neighbours are
       robot_calls: 3,
       last_error: typeof last_error === 'string' ? last_error : expect.stringMatching(last_error),
     });
-    expect(on.said(text)).toEqual([]);
+    expect(on.sent(text)).toEqual([]);
     const { next_attempt_at: failed_at } = await on.read(poison);
     for (const neighbour of neighbours) {
-      const { text: said = '', status, replied_at = '' } = await on.read(neighbour);
-      expect({ status, said: on.said(said) }).toEqual({ status: 'replied', said: [said] });
+      const { text = '', status, replied_at = '' } = await on.read(neighbour);
+      expect({ status, sent: on.sent(text) }).toEqual({ status: 'replied', sent: [text] });
       expect(replied_at < failed_at).toBe(true);
     }
   });
 });
 
-test('a run of retry leaves a VVChat that is down alone after a few rows, and comes back to all', async () => {
+test('retry skips an app whose VVChat is down after a few rows, and delivers them all later', async () => {
   await using on = await startDeployed();
   const keys = await Promise.all(
     Array.from({ length: 8 }, (_, i) => on.put(saying(`during the outage ${i}`))),
@@ -242,5 +250,5 @@ test('a run of retry leaves a VVChat that is down alone after a few rows, and co
   await reply.invoke(inserted(...keys));
   on.vvchat.intervene = () => undefined;
   for (const key of keys) expect(await on.recover(key)).toMatchObject({ status: 'replied' });
-  expect(on.said('during the outage').sort()).toEqual(keys.map((_, i) => `during the outage ${i}`));
+  expect(on.sent('during the outage').sort()).toEqual(keys.map((_, i) => `during the outage ${i}`));
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
-import { type Carried, createRobotApiSimulator } from '../local/simulator/robot-api.ts';
+import { createRobotApiSimulator, type ReceivedCommand } from '../local/simulator/robot-api.ts';
 import { type HttpProxy, startVVChatProxy } from './proxy.ts';
 
 /**
@@ -11,7 +11,7 @@ import { type HttpProxy, startVVChatProxy } from './proxy.ts';
  */
 export interface FakeVVChat extends HttpProxy {
   /** What was carried out. */
-  readonly carried: Carried[];
+  readonly carried: ReceivedCommand[];
 }
 
 export const APPS = new Map([
@@ -20,11 +20,11 @@ export const APPS = new Map([
 ]);
 
 export async function startVVChat(now: () => number = Date.now): Promise<FakeVVChat> {
-  const carried: Carried[] = [];
+  const carried: ReceivedCommand[] = [];
   const { fetch } = createRobotApiSimulator({
     apps: APPS,
     now,
-    onCarried: (it) => carried.push(it),
+    onCommand: (it) => carried.push(it),
   });
   const server = createAdaptorServer({ fetch }) as Server;
   server.listen(0, '127.0.0.1');

@@ -4,11 +4,14 @@ import { documented } from '../../test/fixtures.ts';
 import { startTestHarness, type TestHarness } from '../../test/harness.ts';
 import { resetting, respondingWith } from '../../test/proxy.ts';
 import { answering, echo, silently, three } from '../../test/robots.ts';
-import { iso, type Table, updateIf } from '../aws/table.ts';
+import { iso, updateIf } from '../aws/table.ts';
+import type { Item } from '../inbox/item.ts';
+import type { InboxTable } from '../inbox/table.ts';
 import * as inbox from '../inbox/transitions.ts';
 import { defineRobot, type Robot } from '../robot.ts';
 import { closeWebview, openWebview, sendText } from '../vvchat/command.ts';
-import { attempt, type Delivery, deliver, deliverNew, summaryOf } from './deliver.ts';
+import { deliver, deliverNew } from './deliver.ts';
+import { type Delivery, logOutcome, summaryOf } from './delivery.ts';
 
 const clock = new Clock();
 let around: TestHarness;
@@ -27,18 +30,18 @@ beforeEach(() => {
 });
 
 /** Everything that VVChat was made to say. */
-const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
 const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
 const later = (milliseconds: number) => iso(clock.now() + milliseconds);
 
-const reply = (item: inbox.Item, robot: Robot, changes: Partial<Delivery> = {}) =>
+const reply = (item: Item, robot: Robot, changes: Partial<Delivery> = {}) =>
   deliverNew({ ...around.delivery(robot), ...changes }, item);
 
-const retry = async (item: inbox.Item, robot: Robot) =>
+const retry = async (item: Item, robot: Robot) =>
   deliver(around.delivery(robot), await inbox.claim(around.inbox, await around.read(item)));
 
 describe('a new row', () => {
-  test('is answered, and settled with the answer', async () => {
+  test('is answered and settled', async () => {
     const item = await around.put(documented.at);
     expect(await reply(item, echo)).toBe('replied');
     expect(around.vvchat.carried).toEqual([
@@ -73,7 +76,7 @@ describe('a new row', () => {
     });
   });
 
-  test('hands the robot what the event has, and no more', async () => {
+  test('gives the robot the fields of the event, and no more', async () => {
     const seen: unknown[] = [];
     const item = await around.put();
     await reply(
@@ -101,21 +104,21 @@ describe('a new row', () => {
     ]);
   });
 
-  test('of another event is for its handler', async () => {
+  test('of another event goes to its handler', async () => {
     const item = await around.put(documented.join);
     const welcome = defineRobot({ 'join-group-for-invite': () => sendText('大家好') });
     expect(await reply(item, welcome)).toBe('replied');
-    expect(said()).toEqual(['大家好']);
+    expect(sentTexts()).toEqual(['大家好']);
   });
 
-  test('to which the robot has nothing to say is ignored', async () => {
+  test('without an answer is ignored', async () => {
     const item = await around.put();
     expect(await reply(item, defineRobot({}))).toBe('ignored');
     expect(await around.read(item)).toMatchObject({ status: 'ignored', claims: 1 });
     expect(sends()).toBe(0);
   });
 
-  test('gets its commands in their order', async () => {
+  test('has its commands sent in their order', async () => {
     const item = await around.put();
     const url = 'https://example.com/';
     const robot = answering(() => [
@@ -132,11 +135,11 @@ describe('a new row', () => {
     expect(await around.read(item)).toMatchObject({ sent: 3 });
   });
 
-  test('that is not there is absent', async () => {
+  test('that does not exist is absent', async () => {
     expect(await reply({ ...(await around.put()), event_id: 'x' }, echo)).toBe('absent');
   });
 
-  test('that somebody else has taken, or settled, is left alone', async () => {
+  test('that another worker has claimed or settled is left alone', async () => {
     const item = await around.put();
     await reply(item, echo);
     expect(await reply(item, echo)).toBe('taken');
@@ -147,14 +150,14 @@ describe('a new row', () => {
     expect(sends()).toBe(1);
   });
 
-  test('that comes twice at once is answered once', async () => {
+  test('that arrives twice at once is answered once', async () => {
     const item = await around.put();
     const outcomes = await Promise.all([reply(item, three), reply(item, three)]);
     expect(outcomes.sort()).toEqual(['lost', 'replied']);
-    expect(said()).toEqual(['1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '2', '3']);
   });
 
-  test('that comes late is renewed before the robot is asked', async () => {
+  test('that arrives late has its lease renewed before the robot is called', async () => {
     const item = await around.put();
     clock.advance(45_000);
     const robot = answering(async () => {
@@ -166,20 +169,20 @@ describe('a new row', () => {
       return sendText('at last');
     });
     expect(await reply(item, robot)).toBe('replied');
-    expect(said()).toEqual(['at last']);
+    expect(sentTexts()).toEqual(['at last']);
   });
 
-  test('is renewed again before a send that could outlive the lease', async () => {
+  test('has its lease renewed before a send that could outlive it', async () => {
     const item = await around.put();
     const robot = answering(() => {
       clock.advance(86_000);
       return sendText('slow');
     });
     expect(await reply(item, robot)).toBe('replied');
-    expect(said()).toEqual(['slow']);
+    expect(sentTexts()).toEqual(['slow']);
   });
 
-  test('whose lease was taken while the robot thought is lost, and nothing is said', async () => {
+  test('whose lease was taken while the robot answered is lost, and nothing is sent', async () => {
     const item = await around.put();
     const robot = answering(async () => {
       clock.advance(120_000);
@@ -197,7 +200,7 @@ describe('a robot', () => {
       throw error;
     });
 
-  test('that throws is asked again, and its message goes nowhere', async () => {
+  test('that throws is called again, and its message is neither logged nor stored', async () => {
     const item = await around.put();
     expect(await reply(item, throwing(new RangeError('secret')))).toBe('postponed');
     expect(await around.read(item)).toMatchObject({
@@ -211,7 +214,7 @@ describe('a robot', () => {
     expect(JSON.stringify([log.error.mock.calls, await around.read(item)])).not.toMatch(/secret/);
     clock.advance(60_000);
     expect(await retry(item, echo)).toBe('replied');
-    expect(said()).toEqual([item.text]);
+    expect(sentTexts()).toEqual([item.text]);
   });
 
   test('that throws three times fails the row', async () => {
@@ -230,7 +233,7 @@ describe('a robot', () => {
     });
   });
 
-  test('is told which attempt it is', async () => {
+  test('gets the number of the attempt', async () => {
     const item = await around.put();
     const attempts: number[] = [];
     const robot = answering(({ attempt: nth }) => {
@@ -243,7 +246,7 @@ describe('a robot', () => {
     expect(attempts).toEqual([1, 2]);
   });
 
-  test('that makes a mistake with a builder is told what it was', async () => {
+  test('that misuses a builder has the reason stored', async () => {
     const item = await around.put();
     await reply(
       item,
@@ -256,7 +259,7 @@ describe('a robot', () => {
     });
   });
 
-  test('that opens a web view in a one-to-one chat fails for good, before anything is said', async () => {
+  test('that opens a web view in a one-to-one chat fails the row before anything is sent', async () => {
     const event = structuredClone(documented.at);
     Object.assign(event.data.session, { session_open_id: 'person', session_type: '1' });
     const item = await around.put(event);
@@ -270,7 +273,7 @@ describe('a robot', () => {
     expect(sends()).toBe(0);
   });
 
-  test('that takes too long is interrupted, and its late answer dropped', async () => {
+  test('that takes too long is aborted, and its late answer dropped', async () => {
     const item = await around.put();
     const { promise, resolve } = Promise.withResolvers<unknown>();
     const robot = answering(async ({ signal }) => {
@@ -289,7 +292,7 @@ describe('a robot', () => {
   });
 });
 
-test('a row for which the function has no time left is due at once, and no try of the robot', async () => {
+test('a row for which the function has no time left is due at once, and counts no call of the robot', async () => {
   const item = await around.put();
   expect(await reply(item, echo, { deadline: clock.now() + 30_000 })).toBe('postponed');
   expect(await around.read(item)).toMatchObject({
@@ -312,7 +315,7 @@ describe('a send', () => {
       90_000,
     ],
     ['a redirect', respondingWith(302), 'VVChat answered 302', 60_000],
-  ])('that VVChat answers with %s is tried again later', async (_, fault, last_error, delay) => {
+  ])('that VVChat answers with %s is retried later', async (_, fault, last_error, delay) => {
     const item = await around.put();
     around.vvchat.fault('send', fault);
     expect(await reply(item, echo)).toBe('postponed');
@@ -325,10 +328,10 @@ describe('a send', () => {
     expect(await around.read(item)).not.toHaveProperty('unknown');
     clock.advance(delay);
     expect(await retry(item, echo)).toBe('replied');
-    expect(said()).toEqual([item.text]);
+    expect(sentTexts()).toEqual([item.text]);
   });
 
-  test('that fails in the middle goes on where it stopped, without asking the robot again', async () => {
+  test('that fails in the middle resumes where it stopped, without another call of the robot', async () => {
     const item = await around.put();
     around.vvchat.fault('send', respondingWith(200));
     around.vvchat.fault('send', respondingWith(503));
@@ -341,11 +344,11 @@ describe('a send', () => {
         answering(() => sendText('other')),
       ),
     ).toBe('replied');
-    expect(said()).toEqual(['2', '3']);
+    expect(sentTexts()).toEqual(['2', '3']);
     expect(await around.read(item)).toMatchObject({ sent: 3, status: 'replied', robot_calls: 0 });
   });
 
-  test('of unknown outcome is repeated once, and the row says so', async () => {
+  test('of unknown outcome is repeated once, and the row lists it', async () => {
     const item = await around.put();
     around.vvchat.fault('send', resetting);
     expect(await reply(item, three)).toBe('postponed');
@@ -356,7 +359,7 @@ describe('a send', () => {
     });
     clock.advance(60_000);
     expect(await retry(item, three)).toBe('replied');
-    expect(said()).toEqual(['1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '2', '3']);
     expect(await around.read(item)).toMatchObject({
       status: 'replied',
       unknown: [0],
@@ -378,7 +381,7 @@ describe('a send', () => {
     expect(sends()).toBe(2);
   });
 
-  test('that VVChat refuses fails for good, with what VVChat said', async () => {
+  test('that VVChat refuses fails the row, with the message of VVChat', async () => {
     const refusal = respondingWith(400, { err_code: 400, err_msg: 'no such session' });
     const failWith = async (...faults: (typeof refusal)[]) => {
       const item = await around.put();
@@ -398,14 +401,14 @@ describe('a send', () => {
     expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/no such session/);
   });
 
-  test('with a token that VVChat does not take any more gets another one', async () => {
+  test('with a token that VVChat no longer accepts gets another token', async () => {
     const delivery = around.delivery(echo);
     await deliverNew(delivery, await around.put());
     clock.advance(60_000);
     const item = await around.put();
     around.vvchat.fault('send', respondingWith(400, { err_code: 400, err_msg: 'token expired' }));
     expect(await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item)).toBe('replied');
-    expect(said()).toHaveLength(2);
+    expect(sentTexts()).toHaveLength(2);
     expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
   });
 
@@ -425,7 +428,7 @@ describe('a send', () => {
     expect(around.vvchat.requests).toEqual(['send', 'send', 'token', 'send']);
   });
 
-  test('does not wait for a token until the function has no time left', async () => {
+  test('stops waiting for a token while the function still has time', async () => {
     const item = await around.put();
     const never = { get: () => new Promise<never>(() => {}), replace: async () => undefined };
     const robot = answering(() => {
@@ -439,7 +442,7 @@ describe('a send', () => {
     expect(await around.read(item)).toMatchObject({ last_error: 'the function had no time left' });
   });
 
-  test('without a token is tried again later', async () => {
+  test('without a token is retried later', async () => {
     const event = structuredClone(documented.at);
     event.data.robot.app_id = 'no-such-app';
     const item = await around.put(event);
@@ -466,7 +469,7 @@ describe('a send', () => {
     expect(sends()).toBe(0);
   });
 
-  test('is not begun when the function could end before it is counted', async () => {
+  test('does not begin when the function could end before counting it', async () => {
     const item = await around.put();
     const delivery = around.delivery(three);
     const tokens = {
@@ -479,7 +482,7 @@ describe('a send', () => {
     };
     const deadline = clock.now() + 60_000;
     expect(await deliverNew({ ...delivery, tokens, deadline }, item)).toBe('postponed');
-    expect(said()).toEqual(['1', '2']);
+    expect(sentTexts()).toEqual(['1', '2']);
     expect(await around.read(item)).toMatchObject({
       sent: 2,
       last_error: 'the function had no time left',
@@ -488,9 +491,9 @@ describe('a send', () => {
   });
 });
 
-describe('a DynamoDB that fails', () => {
+describe('a failure of DynamoDB', () => {
   /** A table of which the given writes fail, counted from 1. */
-  const failingAt = (...nth: number[]): Table => {
+  const failingAt = (...nth: number[]): InboxTable => {
     const client = around.engine.newClient();
     let writes = 0;
     beforeCalls(client, (operation) => {
@@ -503,7 +506,7 @@ describe('a DynamoDB that fails', () => {
 
   const every = Array.from({ length: 100 }, (_, i) => i + 1);
 
-  test('for a moment costs the robot no second question', async () => {
+  test('for a moment costs no second call of the robot', async () => {
     const item = await around.put();
     const asked: string[] = [];
     const robot = answering(({ text }) => {
@@ -514,7 +517,7 @@ describe('a DynamoDB that fails', () => {
     expect(asked).toHaveLength(1);
   });
 
-  test('before the answer is stored: nothing is said', async () => {
+  test('before the answer is stored sends nothing', async () => {
     const item = await around.put();
     const ticking = setInterval(() => clock.advance(20_000), 50);
     const outcome = await deliverNew(around.delivery(echo, failingAt(...every)), item).finally(() =>
@@ -527,25 +530,25 @@ describe('a DynamoDB that fails', () => {
     expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/a secret/);
   });
 
-  test('before a send is told by the row that comes due', async () => {
+  test('before a send leaves a row that becomes due', async () => {
     const item = await around.put();
     const robot = answering(() => {
       clock.advance(86_000);
       return sendText('x');
     });
     expect(await deliverNew(around.delivery(robot, failingAt(2)), item)).toBe('stalled');
-    expect(await around.read(item)).toMatchObject({ claims: 1, last_error: inbox.SENDING });
+    expect(await around.read(item)).toMatchObject({ claims: 1, phase: 'sending' });
     expect(sends()).toBe(0);
   });
 
-  test('after a send is asked again until it has counted', async () => {
+  test('after a send is overcome by repeating the write', async () => {
     const item = await around.put();
     expect(await deliverNew(around.delivery(three, failingAt(2, 3)), item)).toBe('replied');
-    expect(said()).toEqual(['1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '2', '3']);
     expect(await around.read(item)).toMatchObject({ status: 'replied', sent: 3 });
   });
 
-  test('after a send for longer than the lease leaves a row whose next worker knows of it', async () => {
+  test('after a send, for longer than the lease, leaves the next worker an unknown outcome', async () => {
     const item = await around.put();
     const ticking = setInterval(() => clock.advance(20_000), 50);
     const outcome = await deliverNew(
@@ -553,23 +556,23 @@ describe('a DynamoDB that fails', () => {
       item,
     ).finally(() => clearInterval(ticking));
     expect(outcome).toBe('stalled');
-    expect(await around.read(item)).toMatchObject({ sent: 0, last_error: inbox.SENDING });
+    expect(await around.read(item)).toMatchObject({ sent: 0, phase: 'sending' });
     clock.advance(120_000);
     expect(await retry(item, three)).toBe('replied');
-    expect(said()).toEqual(['1', '1', '2', '3']);
+    expect(sentTexts()).toEqual(['1', '1', '2', '3']);
     expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
   });
 });
 
-test('whatever goes wrong with a row is told and is no matter of the others', async () => {
+test('logOutcome logs an error of one row, and rejects no other', async () => {
   const key = { session_open_id: 's', event_id: 'e' };
-  expect(await attempt(key, () => Promise.reject(new inbox.LeaseLostError()))).toBe('lost');
-  expect(await attempt(key, () => Promise.reject(new TypeError('x')))).toBe('stalled');
-  expect(await attempt(key, async () => undefined)).toBeUndefined();
-  expect(await attempt(key, async () => 'skipped')).toBe('skipped');
+  expect(await logOutcome(key, () => Promise.reject(new inbox.LeaseLostError()))).toBe('lost');
+  expect(await logOutcome(key, () => Promise.reject(new TypeError('x')))).toBe('stalled');
+  expect(await logOutcome(key, async () => undefined)).toBeUndefined();
+  expect(await logOutcome(key, async () => 'skipped')).toBe('skipped');
   expect(log.info).not.toHaveBeenCalled();
 });
 
-test('outcomes are summed up', () => {
+test('summaryOf counts rows by outcome', () => {
   expect(summaryOf(['replied', 'lost', 'replied'])).toEqual({ replied: 2, lost: 1 });
 });

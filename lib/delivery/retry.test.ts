@@ -5,13 +5,15 @@ import { startTestHarness, type TestHarness } from '../../test/harness.ts';
 import { countedDuring } from '../../test/metrics.ts';
 import { respondingWith } from '../../test/proxy.ts';
 import { echo, silently } from '../../test/robots.ts';
-import type { Table } from '../aws/table.ts';
+import type { Item } from '../inbox/item.ts';
+import * as queries from '../inbox/queries.ts';
 import { redrive } from '../inbox/redrive.ts';
+import type { InboxTable } from '../inbox/table.ts';
 import * as inbox from '../inbox/transitions.ts';
 import { defineRobot } from '../robot.ts';
 import { sendText } from '../vvchat/command.ts';
 import { deliverNew } from './deliver.ts';
-import { CONCURRENCY, deliverDue, PATIENCE } from './retry.ts';
+import { CONCURRENCY, deliverDue, MAX_CONSECUTIVE_FAILURES } from './retry.ts';
 
 let clock: Clock;
 let around: TestHarness;
@@ -25,36 +27,36 @@ beforeEach(async () => {
 });
 afterEach(() => around[Symbol.asyncDispose]());
 
-const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
 const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
-const run = (robot = echo, table?: Table) => deliverDue(around.delivery(robot, table));
+const run = (robot = echo, table?: InboxTable) => deliverDue(around.delivery(robot, table));
 const putMany = (length: number) => Promise.all(Array.from({ length }, () => around.put()));
 
-test('nothing is due when nothing is there, or its time has not come', async () => {
+test('a run over an empty inbox, or over rows that are not due yet, does nothing', async () => {
   expect(await run()).toEqual({});
   await around.put();
   clock.advance(119_999);
   expect(await run()).toEqual({});
 });
 
-test('what the stream left behind is answered once it is due', async () => {
+test('a run answers what the stream left behind once it is due', async () => {
   const items = await putMany(30);
   clock.advance(120_000);
   expect(await run()).toEqual({ replied: 30 });
-  expect(said().sort()).toEqual(items.map(({ text }) => text).sort());
+  expect(sentTexts().sort()).toEqual(items.map(({ text }) => text).sort());
   expect(await run()).toEqual({});
 });
 
-test('two runs at once say everything once', async () => {
+test('two runs at once send everything once', async () => {
   await putMany(30);
   clock.advance(120_000);
   const summaries = await Promise.all([run(), run()]);
   expect(summaries.map(({ replied = 0 }) => replied).reduce((a, b) => a + b)).toBe(30);
-  expect(new Set(said()).size).toBe(30);
-  expect(said()).toHaveLength(30);
+  expect(new Set(sentTexts()).size).toBe(30);
+  expect(sentTexts()).toHaveLength(30);
 });
 
-test('at most 100 rows are in flight', async () => {
+test('a run has at most 100 rows in flight', async () => {
   await putMany(CONCURRENCY + 20);
   clock.advance(120_000);
   let asked = 0;
@@ -71,7 +73,7 @@ test('at most 100 rows are in flight', async () => {
   expect(most).toBe(CONCURRENCY);
 });
 
-test('an app that fails five times in a row is left alone for the rest of the run', async () => {
+test('an app that fails five times in a row is skipped for the rest of the run', async () => {
   const others = await Promise.all(
     ['a', 'b', 'c'].map((text) => {
       const event = saying(text);
@@ -90,13 +92,13 @@ test('an app that fails five times in a row is left alone for the rest of the ru
   });
   const summary = await run(robot);
   expect(summary.ignored).toBe(others.length);
-  expect(summary.postponed).toBeGreaterThanOrEqual(PATIENCE);
-  expect(summary.postponed).toBeLessThanOrEqual(CONCURRENCY + PATIENCE);
+  expect(summary.postponed).toBeGreaterThanOrEqual(MAX_CONSECUTIVE_FAILURES);
+  expect(summary.postponed).toBeLessThanOrEqual(CONCURRENCY + MAX_CONSECUTIVE_FAILURES);
   expect(summary.skipped).toBe(CONCURRENCY * 2 - (summary.postponed as number));
   expect(sends()).toBe(summary.postponed);
 });
 
-test('a success makes the count of failures start again', async () => {
+test('a success resets the count of consecutive failures', async () => {
   const texts: string[] = [];
   const robot = silently(({ text }) => texts.push(text));
   await putMany(20);
@@ -105,40 +107,40 @@ test('a success makes the count of failures start again', async () => {
   expect(texts).toHaveLength(20);
 });
 
-test('after 24 hours a row fails, and nothing is said', async () => {
+test('a row fails after 24 hours, and nothing is sent', async () => {
   const item = await around.put();
   clock.advance(24 * 3_600_000);
   expect(await run()).toEqual({ failed: 1 });
   expect(await around.read(item)).toMatchObject({
     status: 'failed',
-    last_error: 'gave up: unfinished',
+    last_error: 'gave up: no attempt was finished',
   });
   expect(sends()).toBe(0);
 });
 
-describe('a row whose worker ended without a word', () => {
-  const cutOff = async () => {
+describe('a row whose worker crashed', () => {
+  const crash = async () => {
     const item = await around.put();
     clock.advance(120_000);
     await inbox.claim(around.inbox, item);
     return item;
   };
 
-  test('comes after all the others, and alone', async () => {
-    const suspects = [await cutOff(), await cutOff(), await cutOff()].map(({ text }) => text);
+  test('is processed alone, after all others', async () => {
+    const crashed = [await crash(), await crash(), await crash()].map(({ text }) => text);
     const others = (await putMany(5)).map(({ text }) => text);
     clock.advance(180_000);
     const order: string[] = [];
     let inFlight = 0;
     const robot = silently(async ({ text }) => {
       order.push(text);
-      if (suspects.includes(text)) expect(++inFlight).toBe(1);
+      if (crashed.includes(text)) expect(++inFlight).toBe(1);
       await around.read(await around.put());
-      if (suspects.includes(text)) inFlight--;
+      if (crashed.includes(text)) inFlight--;
     });
     expect(await run(robot)).toEqual({ ignored: 8 });
     expect(new Set(order.slice(0, 5))).toEqual(new Set(others));
-    expect(new Set(order.slice(5))).toEqual(new Set(suspects));
+    expect(new Set(order.slice(5))).toEqual(new Set(crashed));
   });
 
   /** The texts in the order in which the robot was asked, or what it had answered was sent. */
@@ -149,62 +151,62 @@ describe('a row whose worker ended without a word', () => {
       order.push('sent');
       return undefined;
     };
-    await deliverDue({ ...around.delivery(robot), random: () => random });
+    await deliverDue(around.delivery(robot, { ...around.inbox, random: () => random }));
     return order.filter((it, i) => it !== order[i - 1]);
   };
 
-  test('comes before those that were tried more often', async () => {
-    const poison = await cutOff();
-    const cutOffSending = await around.put();
-    await inbox.storeReply(around.inbox, inbox.unclaimed(cutOffSending), [sendText('x')]);
+  test('is processed before those with more calls of the robot', async () => {
+    const poison = await crash();
+    const crashedSending = await around.put();
+    await inbox.storeReply(around.inbox, inbox.unclaimed(crashedSending), [sendText('x')]);
     clock.advance(360_000);
     expect(await orderOf(0.5)).toEqual(['sent', poison.text]);
   });
 
-  test('comes before all others in one run of four, lest it wait for ever', async () => {
-    const suspect = await cutOff();
+  test('is processed first in one run of four, so that it cannot starve', async () => {
+    const crashed = await crash();
     const [other] = await putMany(1);
     clock.advance(180_000);
-    expect(await orderOf(0.24)).toEqual([suspect.text, other?.text]);
+    expect(await orderOf(0.24)).toEqual([crashed.text, other?.text]);
   });
 
-  test('comes after all the others in the other runs', async () => {
-    const suspect = await cutOff();
+  test('is processed last in the other runs', async () => {
+    const crashed = await crash();
     const [other] = await putMany(1);
     clock.advance(180_000);
-    expect(await orderOf(0.25)).toEqual([other?.text, suspect.text]);
+    expect(await orderOf(0.25)).toEqual([other?.text, crashed.text]);
   });
 
-  test('is still one of these when it is put back after it has failed for that', async () => {
-    const suspect = await cutOff();
+  test('is still quarantined when it is put back after it failed for its crashes', async () => {
+    const crashed = await crash();
     clock.advance(180_000);
-    await inbox.claim(around.inbox, await around.read(suspect));
+    await inbox.claim(around.inbox, await around.read(crashed));
     clock.advance(360_000);
     expect(await run()).toEqual({ failed: 1 });
     await redrive(around.inbox, {}, clock.now() + 60_000);
     const [other] = await putMany(1);
     clock.advance(120_000);
-    expect(await orderOf(0.25)).toEqual([other?.text, suspect.text]);
+    expect(await orderOf(0.25)).toEqual([other?.text, crashed.text]);
   });
 
-  test('fails once the robot was asked three times', async () => {
-    const item = await cutOff();
+  test('fails after three calls of the robot', async () => {
+    const item = await crash();
     clock.advance(180_000);
     await inbox.claim(around.inbox, await around.read(item));
     clock.advance(360_000);
     expect(await run()).toEqual({ failed: 1 });
     expect(await around.read(item)).toMatchObject({
       robot_calls: 3,
-      last_error: 'the robot was asked 3 times: unfinished',
+      last_error: 'the robot was called 3 times: the function crashed while the robot answered',
     });
   });
 
-  test('in the middle of sending says the command at hand once more, and never a third time', async () => {
+  test('while sending has that command sent once more, and never a third time', async () => {
     const item = await around.put();
     await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('1'), sendText('2')]);
     clock.advance(120_000);
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual(['1', '2']);
+    expect(sentTexts()).toEqual(['1', '2']);
     expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
 
     const other = await around.put();
@@ -214,34 +216,32 @@ describe('a row whose worker ended without a word', () => {
     await inbox.markSending(around.inbox, claimed, 5_000);
     clock.advance(300_000);
     expect(await run()).toEqual({ failed: 1 });
-    expect(said()).toEqual(['1', '2']);
+    expect(sentTexts()).toEqual(['1', '2']);
     expect(await around.read(other)).toMatchObject({ last_error: 'outcome unknown' });
   });
 });
 
-test('an entry of the index that is behind its row is no reason to do anything', async () => {
+test('a stale entry of the index changes nothing', async () => {
   const [settled, renewed, gone] = await putMany(3);
   clock.advance(120_000);
-  const keys = await Array.fromAsync(inbox.due(around.inbox));
-  await deliverNew(around.delivery(echo), settled as inbox.Item);
-  await inbox.renew(around.inbox, inbox.unclaimed(renewed as inbox.Item), 100_000);
+  const keys = await Array.fromAsync(queries.dueRows(around.inbox));
+  await deliverNew(around.delivery(echo), settled as Item);
+  await inbox.renew(around.inbox, inbox.unclaimed(renewed as Item), 100_000);
   const client = around.engine.newClient();
   client.middlewareStack.add(
     (next, { commandName }) =>
       async (args) => {
         const result = await next(args);
         if (commandName === 'QueryCommand') {
-          const { due_shard } = settled as inbox.Item;
+          const { due_shard } = settled as Item;
           const values = (
             args.input as { ExpressionAttributeValues: Record<string, { S: string }> }
           ).ExpressionAttributeValues;
           const stale = values[':shard']?.S === due_shard ? keys : [];
-          const attributes = [...stale, { ...(gone as inbox.Item), event_id: 'gone' }].map(
-            (key) => ({
-              session_open_id: { S: key.session_open_id },
-              event_id: { S: key.event_id },
-            }),
-          );
+          const attributes = [...stale, { ...(gone as Item), event_id: 'gone' }].map((key) => ({
+            session_open_id: { S: key.session_open_id },
+            event_id: { S: key.event_id },
+          }));
           Object.assign(result.output as object, { Items: attributes.slice(0, stale.length + 1) });
         }
         return result;
@@ -251,17 +251,17 @@ test('an entry of the index that is behind its row is no reason to do anything',
   const summary = await run(echo, { ...around.inbox, client });
   expect(summary).toMatchObject({ taken: 2, replied: 1 });
   expect(summary.absent).toBeGreaterThan(0);
-  expect(said()).toHaveLength(2);
+  expect(sentTexts()).toHaveLength(2);
 });
 
-test('no row is taken up that could not be finished', async () => {
+test('a run begins no row that it could not finish', async () => {
   await putMany(3);
   clock.advance(120_000);
   const delivery = around.delivery(echo);
   expect(await deliverDue({ ...delivery, deadline: clock.now() + 89_999 })).toEqual({});
 });
 
-test('no row whose worker ended without a word is taken up that could not be finished', async () => {
+test('a run begins no quarantined row that it could not finish', async () => {
   for (const item of await putMany(2)) {
     clock.advance(120_000);
     await inbox.claim(around.inbox, item);
@@ -272,12 +272,12 @@ test('no row whose worker ended without a word is taken up that could not be fin
   expect(await deliverDue(delivery)).toEqual({ ignored: 1 });
 });
 
-test('what a run comes to is counted, and for how long the oldest row has been due', async () => {
+test('a run counts its outcomes, and how long the oldest due row has waited', async () => {
   const [replied, unknown] = await putMany(2);
   clock.advance(90_000);
   await around.put(saying('given up'));
   clock.advance(60_000);
-  await inbox.storeReply(around.inbox, inbox.unclaimed(unknown as inbox.Item), [sendText('x')]);
+  await inbox.storeReply(around.inbox, inbox.unclaimed(unknown as Item), [sendText('x')]);
   expect(await countedDuring(run)).toEqual(
     expect.arrayContaining([
       { Replies: 1, ReplyMilliseconds: 150_000 },
@@ -285,7 +285,7 @@ test('what a run comes to is counted, and for how long the oldest row has been d
       { OldestDueSeconds: 150 },
     ]),
   );
-  expect(await around.read(replied as inbox.Item)).toMatchObject({ status: 'replied' });
+  expect(await around.read(replied as Item)).toMatchObject({ status: 'replied' });
   clock.advance(25 * 3_600_000);
   expect(await countedDuring(run)).toEqual([
     { Failures: 1 },
@@ -294,7 +294,7 @@ test('what a run comes to is counted, and for how long the oldest row has been d
   expect(await countedDuring(run)).toEqual([{ OldestDueSeconds: 0 }]);
 });
 
-test('an outage of VVChat is seen long before a row fails of it', async () => {
+test('an outage of VVChat shows in the metric long before a row fails', async () => {
   await around.put();
   around.vvchat.intervene = ({ operation }) =>
     operation === 'send' ? respondingWith(503) : undefined;
@@ -310,7 +310,7 @@ test('an outage of VVChat is seen long before a row fails of it', async () => {
   expect(Math.max(...seen)).toBeGreaterThan(900);
 });
 
-test('a DynamoDB that fails at one row is no matter of the others', async () => {
+test('a failure of DynamoDB at one row leaves the others alone', async () => {
   const [item] = await putMany(5);
   clock.advance(120_000);
   const client = around.engine.newClient();
@@ -322,14 +322,14 @@ test('a DynamoDB that fails at one row is no matter of the others', async () => 
   expect(await run(echo, { ...around.inbox, client })).toEqual({ replied: 4, stalled: 1 });
 });
 
-test('an index that cannot be read whole is told of after all that could be read was delivered', async () => {
+test('a run that cannot read the whole index rejects, after it delivered what it could read', async () => {
   const items = await putMany(30);
   clock.advance(120_000);
   const client = around.engine.newClient();
   failToReadShard(client, items[0]?.due_shard);
   await expect(run(echo, { ...around.inbox, client })).rejects.toThrow('no');
   const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
-  expect(said().sort()).toEqual(others.map(({ text }) => text).sort());
+  expect(sentTexts().sort()).toEqual(others.map(({ text }) => text).sort());
   for (const item of others) {
     expect(await around.read(item)).toMatchObject({ status: 'replied' });
   }

@@ -1,123 +1,133 @@
-import * as inbox from '../inbox/transitions.ts';
+import { type Item, type Key, waitedMs } from '../inbox/item.ts';
+import { dueRows, read } from '../inbox/queries.ts';
+import { claim, exhaustedReason, failExhausted } from '../inbox/transitions.ts';
 import { record } from '../metric.ts';
+import { CircuitBreaker } from './breaker.ts';
+import { ROW_MS } from './budgets.ts';
+import { forEachConcurrent } from './concurrent.ts';
+import { deliver } from './deliver.ts';
 import {
-  attempt,
+  countOutcome,
   type Delivery,
-  deliver,
+  logOutcome,
   type Outcome,
-  outcomeOf,
-  ROBOT_MS,
-  SENDING_MS,
   type Summary,
   summaryOf,
-} from './deliver.ts';
+} from './delivery.ts';
+import { Quarantine } from './quarantine.ts';
 
 /** How many rows are in flight at most. */
 export const CONCURRENCY = 100;
 
-/** After so many failures in a row an app's rows are left alone for the rest of the invocation. */
-export const PATIENCE = 5;
+/** After so many consecutive failures an app's rows are skipped for the rest of the run. */
+export const MAX_CONSECUTIVE_FAILURES = 5;
 
-/** No row is taken up with less time than this before the deadline. */
-const ONE_ROW_MS = ROBOT_MS + SENDING_MS;
-
-/** In how many of the runs what a worker left behind comes first. */
-const SUSPECTS_FIRST = 1 / 4;
+/** In which share of the runs the quarantine comes first. */
+const QUARANTINE_FIRST_RATIO = 1 / 4;
 
 /**
- * Delivers what is due: what failed before, and what a crash left behind. Rows whose last worker ended
- * without a word are suspects: they are delivered one at a time, those that were tried least first, and mostly
- * after all the others, so that a message that kills its worker takes nobody with it. Every now and then they
- * come first, or messages that kill a worker, and came just now, could keep them waiting without end.
+ * Delivers what is due: what failed before, and what a crash left behind. Quarantined rows are mostly delivered after
+ * all others, so that a poison message takes no other down with it; in some runs they are delivered first, so that
+ * fresh poison messages cannot starve them.
  *
  * @throws when the index could not be read whole, after all that could be read was delivered
  */
 export async function deliverDue(delivery: Delivery): Promise<Summary> {
-  const { inbox: table, deadline, random = Math.random } = delivery;
-  const outcomes: Outcome[] = [];
-  const failuresInARow = new Map<string, number>();
-  const suspects: inbox.Item[] = [];
-  const others: inbox.Key[] = [];
-  let oldestMs = 0;
+  const { inbox } = delivery;
+  const run = new Run(delivery);
+  const isQuarantineFirst = inbox.random() < QUARANTINE_FIRST_RATIO;
+  const errors = isQuarantineFirst ? await run.quarantineFirst() : await run.quarantineLast();
+  if (errors.length > 0) throw errors[0];
+  record({ OldestDueSeconds: Math.round(run.oldestMs / 1_000) });
+  return summaryOf(run.outcomes);
+}
 
-  const deliverOf = async (item: inbox.Item): Promise<Outcome> => {
-    const failures = () => failuresInARow.get(item.app_id) ?? 0;
-    if (failures() >= PATIENCE) return 'skipped';
-    const outcome = await deliverClaimed(delivery, item);
-    failuresInARow.set(item.app_id, outcome === 'postponed' ? failures() + 1 : 0);
-    return outcome;
-  };
+/** One run over all that is due. */
+class Run {
+  readonly outcomes: Outcome[] = [];
+  /** For how long the row has waited that has waited longest. */
+  oldestMs = 0;
+  readonly #delivery: Delivery;
+  readonly #apps = new CircuitBreaker(MAX_CONSECUTIVE_FAILURES);
+  readonly #quarantine = new Quarantine();
+  readonly #began: number;
 
-  /** Looks at a row, and has it delivered unless it is a suspect. */
-  const look =
-    (deliverOther: (item: inbox.Item) => Promise<Outcome | undefined>) =>
-    async (key: inbox.Key): Promise<void> => {
-      const outcome = await attempt(key, async () => {
-        const item = await inbox.read(table, key);
-        if (!item) return 'absent';
-        if (item.status !== 'pending' || Date.parse(item.next_attempt_at) > table.now())
-          return 'taken';
-        oldestMs = Math.max(oldestMs, inbox.waitedMs(item, table.now()));
-        if (!isSuspect(item, table.now())) return deliverOther(item);
-        suspects.push(item);
-        return undefined;
-      });
-      if (outcome) outcomes.push(outcome);
-    };
-  const setAside = look(async (item) => {
-    others.push(item);
-    return undefined;
-  });
-  const take = look(deliverOf);
-
-  const takeSuspects = async (end: number) => {
-    for (const suspect of suspects.splice(0).sort((a, b) => a.robot_calls - b.robot_calls)) {
-      if (table.now() > end) break;
-      outcomes.push(await attempt(suspect, () => deliverOf(suspect)));
-    }
-  };
-
-  const keys = inbox.due(table, random);
-  const last = deadline - ONE_ROW_MS;
-  const until = (share: number, now = table.now()) => now + (last - now) * share;
-  const [quarter, half] = [until(1 / 4), until(1 / 2)];
-  const faults: unknown[] = [];
-  if (random() < SUSPECTS_FIRST) {
-    faults.push(...(await eachOf(keys, setAside, () => table.now() > quarter)));
-    await takeSuspects(half);
-    await eachOf(others.values(), take, () => table.now() > last);
-  } else {
-    faults.push(...(await eachOf(keys, take, () => table.now() > half)));
-    await takeSuspects(last);
+  constructor(delivery: Delivery) {
+    this.#delivery = delivery;
+    this.#began = delivery.inbox.now();
   }
-  if (faults.length > 0) throw faults[0];
-  record({ OldestDueSeconds: Math.round(oldestMs / 1_000) });
-  return summaryOf(outcomes);
-}
 
-/** Works on so many keys at a time as are to be in flight; tells what getting at the keys met with. */
-async function eachOf(
-  keys: AsyncIterable<inbox.Key> | IterableIterator<inbox.Key>,
-  work: (key: inbox.Key) => Promise<void>,
-  isOver: () => boolean,
-): Promise<unknown[]> {
-  const takeAll = async () => {
-    for await (const key of keys) {
+  /** @returns the errors of reading the index */
+  async quarantineLast(): Promise<unknown[]> {
+    const errors = await this.#deliverAll(dueRows(this.#delivery.inbox), 1 / 2);
+    await this.#deliverQuarantine(1);
+    return errors;
+  }
+
+  /** @returns the errors of reading the index */
+  async quarantineFirst(): Promise<unknown[]> {
+    const others: Key[] = [];
+    const setAside = (key: Key) => this.#inspect(key, async (item) => void others.push(item));
+    const isOver = this.#isPast(1 / 4);
+    const errors = await forEachConcurrent(
+      dueRows(this.#delivery.inbox),
+      CONCURRENCY,
+      setAside,
+      isOver,
+    );
+    await this.#deliverQuarantine(1 / 2);
+    await this.#deliverAll(others.values(), 1);
+    return errors;
+  }
+
+  #deliverAll(keys: AsyncIterable<Key> | IterableIterator<Key>, share: number) {
+    const take = (key: Key) => this.#inspect(key, (item) => this.#deliver(item));
+    return forEachConcurrent(keys, CONCURRENCY, take, this.#isPast(share));
+  }
+
+  async #deliverQuarantine(share: number): Promise<void> {
+    const isOver = this.#isPast(share);
+    for (const item of this.#quarantine.drain()) {
       if (isOver()) return;
-      await work(key);
+      this.outcomes.push(await logOutcome(item, () => this.#deliver(item)));
     }
-  };
-  const takers = await Promise.allSettled(Array.from({ length: CONCURRENCY }, takeAll));
-  return takers.flatMap((taker) => (taker.status === 'rejected' ? [taker.reason] : []));
+  }
+
+  /** Whether a share of the time is over in which rows may be begun. */
+  #isPast(share: number): () => boolean {
+    const { inbox, deadline } = this.#delivery;
+    const end = this.#began + (deadline - ROW_MS - this.#began) * share;
+    return () => inbox.now() > end;
+  }
+
+  /** Reads a row, and quarantines it or hands it on. */
+  async #inspect(key: Key, handOn: (item: Item) => Promise<Outcome | undefined>): Promise<void> {
+    const outcome = await logOutcome(key, async () => {
+      const item = await read(this.#delivery.inbox, key);
+      const now = this.#delivery.inbox.now();
+      if (!item) return 'absent';
+      if (item.status !== 'pending' || Date.parse(item.next_attempt_at) > now) return 'taken';
+      this.oldestMs = Math.max(this.oldestMs, waitedMs(item, now));
+      if (!Quarantine.includes(item, now)) return handOn(item);
+      this.#quarantine.add(item);
+      return undefined;
+    });
+    if (outcome) this.outcomes.push(outcome);
+  }
+
+  async #deliver(item: Item): Promise<Outcome> {
+    const { app_id } = item;
+    if (this.#apps.isOpen(app_id)) return 'skipped';
+    const outcome = await deliverClaimed(this.#delivery, item);
+    if (outcome === 'postponed') this.#apps.recordFailure(app_id);
+    else this.#apps.recordSuccess(app_id);
+    return outcome;
+  }
 }
 
-/** One that is to be failed anyway is asked nothing, and harms nobody. */
-const isSuspect = (item: inbox.Item, now: number): boolean =>
-  inbox.crashed(item) && inbox.exhaustedReason(item, now) === undefined;
-
-async function deliverClaimed(delivery: Delivery, item: inbox.Item): Promise<Outcome> {
-  const { inbox: table, random, retentionDays } = delivery;
-  const reason = inbox.exhaustedReason(item, table.now());
-  if (reason === undefined) return deliver(delivery, await inbox.claim(table, item, random));
-  return outcomeOf(await inbox.failExhausted(table, item, reason, retentionDays), table);
+async function deliverClaimed(delivery: Delivery, item: Item): Promise<Outcome> {
+  const { inbox } = delivery;
+  const reason = exhaustedReason(item, inbox.now());
+  if (reason === undefined) return deliver(delivery, await claim(inbox, item));
+  return countOutcome(inbox, await failExhausted(inbox, item, reason));
 }

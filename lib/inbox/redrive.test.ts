@@ -9,6 +9,7 @@ import { deliverNew } from '../delivery/deliver.ts';
 import { deliverDue } from '../delivery/retry.ts';
 import { sendText } from '../vvchat/command.ts';
 import type { Event } from '../vvchat/event.ts';
+import type { Item } from './item.ts';
 import { redrive } from './redrive.ts';
 import * as inbox from './transitions.ts';
 
@@ -24,7 +25,7 @@ beforeEach(async () => {
 });
 afterEach(() => around[Symbol.asyncDispose]());
 
-const said = () => around.vvchat.carried.map(({ params }) => params.text);
+const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
 
 /** A minute; a deadline that far away. */
 const ask = (request: unknown, table: Table = around.inbox) =>
@@ -34,12 +35,12 @@ const ask = (request: unknown, table: Table = around.inbox) =>
 async function failed(event?: Event, last_error = 'VVChat answered 400') {
   const item = await around.put(event);
   clock.advance(1_000);
-  await inbox.fail(around.inbox, inbox.unclaimed(item), last_error, 30);
+  await inbox.fail(around.inbox, inbox.unclaimed(item), last_error);
   return item;
 }
 
 const failedMany = async (length: number) => {
-  const items: inbox.Item[] = [];
+  const items: Item[] = [];
   for (let i = 0; i < length; i++) items.push(await failed());
   return items;
 };
@@ -47,7 +48,7 @@ const failedMany = async (length: number) => {
 const run = () => deliverDue(around.delivery(echo));
 
 describe('a failed row', () => {
-  test('is put back as a new one, but for its attempts, and is answered', async () => {
+  test('is put back as new, except for its claims, and is answered', async () => {
     const item = await failed();
     const before = await around.read(item);
     clock.advance(3_600_000);
@@ -64,11 +65,11 @@ describe('a failed row', () => {
       give_up_at: iso(clock.now() + 24 * 3_600_000),
     });
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual([item.text]);
+    expect(sentTexts()).toEqual([item.text]);
     expect(await around.read(item)).toMatchObject({ status: 'replied', claims: 2 });
   });
 
-  test('goes on with what the robot has answered, where that stopped', async () => {
+  test('resumes the stored answer where it stopped', async () => {
     const item = await around.put();
     const robot = three;
     around.vvchat.fault('send', respondingWith(200), respondingWith(400));
@@ -76,10 +77,10 @@ describe('a failed row', () => {
     expect(await around.read(item)).toMatchObject({ status: 'failed', sent: 1 });
     await ask({});
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual(['2', '3']);
+    expect(sentTexts()).toEqual(['2', '3']);
   });
 
-  test('is listed, without what was said in it, and stays as it is', async () => {
+  test('is listed without its text, and not changed', async () => {
     const items = [await failed(), await failed(saying('a secret'), 'gave up: no token')];
     const before = await Promise.all(items.map(around.read));
     const answer = await ask({ list: true });
@@ -100,7 +101,7 @@ describe('a failed row', () => {
     expect(await Promise.all(items.map(around.read))).toEqual(before);
   });
 
-  test('whose outcome is unknown stays failed, unless it is asked for', async () => {
+  test('of unknown outcome stays failed unless requested', async () => {
     const item = await around.put();
     around.vvchat.fault('send', resetting, resetting);
     await deliverNew(around.delivery(answering(() => sendText('once'))), item);
@@ -113,17 +114,17 @@ describe('a failed row', () => {
     });
     expect(await ask({ outcome_unknown: true })).toMatchObject({ redriven: 1 });
     expect(await run()).toEqual({ replied: 1 });
-    expect(said()).toEqual(['once']);
+    expect(sentTexts()).toEqual(['once']);
   });
 
-  test('that somebody else puts back in this moment is no matter', async () => {
+  test('that another redrive puts back meanwhile is not counted', async () => {
     await failed();
     const table = { ...around.inbox, client: around.engine.newClient() };
     beforeCalls(table.client, (operation) => operation === 'UpdateItem' && ask({}));
     expect(await ask({}, table)).toEqual({ redriven: 0, outcome_unknown: 0, others: 1 });
   });
 
-  test('that is not failed any more when it is looked at is not listed', async () => {
+  test('that has not stayed failed is not listed', async () => {
     await failed();
     const table = { ...around.inbox, client: around.engine.newClient() };
     beforeCalls(table.client, (operation) => operation === 'GetItem' && ask({}));
@@ -135,7 +136,7 @@ describe('a failed row', () => {
     });
   });
 
-  test('that DynamoDB refuses to put back fails the call, and the same call again goes on', async () => {
+  test('that DynamoDB fails to put back fails the call, and the same call resumes', async () => {
     const items = [await failed(), await failed(saying('another'))];
     const table = { ...around.inbox, client: around.engine.newClient() };
     const refused = Object.assign(new Error('refused'), { name: 'AccessDeniedException' });
@@ -152,7 +153,7 @@ describe('a failed row', () => {
   });
 });
 
-describe('of many', () => {
+describe('a redrive of many rows', () => {
   test.each([
     [{ app_id: 'qiyunxin' }, 1],
     [{ app_id: 'nobody' }, 0],
@@ -161,7 +162,7 @@ describe('of many', () => {
     [{ from: '2026-03-14T09:00:02Z' }, 2],
     [{ to: '2026-03-14T09:00:02.000Z' }, 2],
     [{ from: '2026-03-14T10:00:02+01:00', to: '2026-03-14T09:00:02Z' }, 1],
-  ])('those are put back that %j names: %i', async (request, redriven) => {
+  ])('puts back those that %j selects: %i', async (request, redriven) => {
     const one = saying('1');
     one.data.robot.app_id = 'qiyunxin';
     const two = saying('2');
@@ -172,7 +173,7 @@ describe('of many', () => {
     expect(await ask(request)).toMatchObject({ redriven });
   });
 
-  test('a call looks at no more than its limit, and the next one goes on', async () => {
+  test('reads no more rows than its limit, and the next call goes on', async () => {
     const items = await failedMany(7);
     const seen: string[] = [];
     let after: string | undefined;
@@ -191,7 +192,7 @@ describe('of many', () => {
     expect(await run()).toEqual({ replied: 7 });
   });
 
-  test('rows that fail again are not put back again by going on', async () => {
+  test('does not put back a row again that fails again meanwhile', async () => {
     await failedMany(3);
     let after: unknown;
     for (const more of [true, true, true, false]) {
@@ -209,14 +210,14 @@ describe('of many', () => {
     expect(after).toBeUndefined();
   });
 
-  test('a call without time puts some back all the same, and says where to go on', async () => {
+  test('without time still puts some back, and returns where to go on', async () => {
     await failedMany(26);
     const { after, ...answer } = await redrive(around.inbox, {}, clock.now());
     expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
     expect(await ask({ after })).toMatchObject({ redriven: 1 });
   });
 
-  test('a call whose time is up says where to go on', async () => {
+  test('returns where to go on when its time is up', async () => {
     await failedMany(30);
     const soon = clock.now() + 20_500;
     const slow = { ...around.inbox, client: around.engine.newClient() };
@@ -253,6 +254,6 @@ test.each([
   [{ app_id: '' }, 'redrive.app_id must not be empty.'],
   [{ after: 'x' }, 'redrive.after must be what an earlier answer had as "after".'],
   [{ after: 5 }, 'redrive.after must be what an earlier answer had as "after".'],
-])('what is not understood is refused: %j', async (request, message) => {
+])('a redrive rejects %j', async (request, message) => {
   await expect(ask(request)).rejects.toThrow(message);
 });

@@ -1,45 +1,47 @@
 import * as v from 'valibot';
 import { iso, type Table } from '../aws/table.ts';
 import { SafeError } from '../safe-error.ts';
-import * as inbox from './transitions.ts';
+import { type Item, isUnknown, type Key } from './item.ts';
+import { failedRows, read } from './queries.ts';
+import { LeaseLostError, redrive as putBack } from './transitions.ts';
 
-/** What an operator asked for is not understood; the message says what is wrong, and what to write. */
+/** A redrive request is invalid; the message says what is wrong, and what to write. */
 export class InvalidRedriveError extends SafeError {
   override readonly name = 'InvalidRedriveError';
 }
 
-/** What became of the failed rows that were looked at. */
+/** What became of the failed rows that were read. */
 export interface Redriven {
   /** How many were put back: they are due, and `retry` answers them within a minute or two. */
   readonly redriven?: number;
   /** How many would be. */
   readonly listed?: number;
-  /** How many of those that were asked for stay failed, since a command of theirs may have been carried out. */
+  /** How many rows of those requested stay failed, because a command of theirs may have been carried out. */
   readonly outcome_unknown: number;
-  /** How many are not among those that were asked for. */
+  /** How many rows were not requested. */
   readonly others: number;
-  /** There may be more: the same request with this as `after` goes on. */
+  /** There may be more rows: the same request with this as `after` goes on. */
   readonly after?: string;
   /** Which would be put back. */
   readonly rows?: readonly FailedRow[];
 }
 
-export type FailedRow = inbox.Key &
-  Pick<inbox.Item, 'app_id' | 'last_error' | 'sent' | 'unknown'> & { readonly failed_at: string };
+export type FailedRow = Key &
+  Pick<Item, 'app_id' | 'last_error' | 'sent' | 'unknown'> & { readonly failed_at: string };
 
 const MAX_LIMIT = 1_000;
 
 /** How many rows are read and written at a time. */
 const AT_ONCE = 25;
 
-/** No more rows are taken up with less time than this before the deadline. */
+/** No batch is begun with less time than this before the deadline. */
 const SPARE_MS = 20_000;
 
 const limitRange = `must be a whole number from 1 to ${MAX_LIMIT}`;
 
 const text = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
 
-/** With its zone: the function's own is nobody's. */
+/** An explicit time zone is required: Lambda's own is never assumed. */
 const WHOLE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 
 /** `Date.parse` takes the 31st of February for the 3rd of March. */
@@ -60,7 +62,7 @@ const time = v.pipe(
   v.transform((it) => iso(Date.parse(it))),
 );
 
-/** The last row that was looked at, and up to when failed rows are: those that fail again lie behind that. */
+/** The last row that was read, and the end of the range: rows that fail again lie behind it. */
 const Place = v.strictObject({
   session_open_id: text,
   event_id: text,
@@ -86,9 +88,9 @@ const boolean = v.boolean('must be true or false');
 const Redrive = v.pipe(
   v.strictObject(
     {
-      /** Tells which rows these are, and changes nothing. */
+      /** Lists the rows, and changes nothing. */
       list: v.optional(boolean, false),
-      /** How many failed rows to look at. */
+      /** How many failed rows to read. */
       limit: v.optional(
         v.pipe(
           v.number(limitRange),
@@ -105,7 +107,7 @@ const Redrive = v.pipe(
       /** When they failed, both included. */
       from: v.optional(time, '1970-01-01T00:00:00Z'),
       to: v.optional(time),
-      /** Also those of which a command may have been carried out: that one may then be said again. */
+      /** Includes rows of which a command may have been carried out, and which may so be sent twice. */
       outcome_unknown: v.optional(boolean, false),
       after: v.optional(place),
     },
@@ -141,7 +143,7 @@ interface Taken {
 /**
  * Puts failed rows back into the inbox, or lists them.
  *
- * Bounded, and resumable: a call looks at `limit` rows at most; the same request again, with `after` from the
+ * Bounded, and resumable: a call reads `limit` rows at most; the same request again, with `after` from the
  * answer, goes on, up to the time of the first call. A call that ends in the middle has put back some, and leaves
  * the others as they are.
  *
@@ -153,41 +155,41 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   const { from, limit, after } = wanted;
   const now = iso(table.now());
   const to = after?.to ?? (wanted.to !== undefined && wanted.to < now ? wanted.to : now);
-  const keys = await inbox.failedRows(table, limit, { from, to }, after);
+  const keys = await failedRows(table, limit, { from, to }, after);
   const counts = { taken: 0, outcome_unknown: 0, others: 0 };
   const rows: FailedRow[] = [];
 
-  const take = async (key: inbox.Key): Promise<Taken> => {
-    const item = await inbox.read(table, key);
+  const take = async (key: Key): Promise<Taken> => {
+    const item = await read(table, key);
     if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
-    if (inbox.isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
-    if (!wanted.list) await inbox.redrive(table, item);
+    if (isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
+    if (!wanted.list) await putBack(table, item);
     return { as: 'taken', row: rowOf(item) };
   };
-  const takeOrLeave = async (key: inbox.Key): Promise<Taken> => {
+  const takeOrLeave = async (key: Key): Promise<Taken> => {
     try {
       return await take(key);
     } catch (error) {
-      // Somebody else has put it back in this moment.
-      if (error instanceof inbox.LeaseLostError) return { as: 'others' };
+      // Another redrive has put it back meanwhile.
+      if (error instanceof LeaseLostError) return { as: 'others' };
       throw error;
     }
   };
 
-  let looked = 0;
-  while (looked < keys.length && (looked === 0 || table.now() < deadline - SPARE_MS)) {
-    const batch = keys.slice(looked, looked + AT_ONCE);
-    // Whatever one comes to, the function is not to end before the others have come to something.
+  let readRows = 0;
+  while (readRows < keys.length && (readRows === 0 || table.now() < deadline - SPARE_MS)) {
+    const batch = keys.slice(readRows, readRows + AT_ONCE);
+    // The whole batch settles before an error is thrown, so that no write is left in flight.
     const taken = await Promise.allSettled(batch.map(takeOrLeave));
     for (const it of taken) {
       if (it.status === 'rejected') throw it.reason;
       counts[it.value.as]++;
       if (it.value.row) rows.push(it.value.row);
     }
-    looked += batch.length;
+    readRows += batch.length;
   }
-  const last = keys[looked - 1] ?? after;
-  const isOver = looked === keys.length && keys.length < limit;
+  const last = keys[readRows - 1] ?? after;
+  const isOver = readRows === keys.length && keys.length < limit;
   const { taken, ...left } = counts;
   return {
     ...(wanted.list ? { listed: taken } : { redriven: taken }),
@@ -210,12 +212,12 @@ function parse(request: unknown): Redrive {
   throw new InvalidRedriveError(`${faults.join('; ')}.`);
 }
 
-const isWanted = (item: inbox.Item, { app_id, session_open_id, last_error }: Redrive) =>
+const isWanted = (item: Item, { app_id, session_open_id, last_error }: Redrive) =>
   (app_id === undefined || item.app_id === app_id) &&
   (session_open_id === undefined || item.session_open_id === session_open_id) &&
   (last_error === undefined || item.last_error?.startsWith(last_error) === true);
 
-const rowOf = (item: inbox.Item): FailedRow => ({
+const rowOf = (item: Item): FailedRow => ({
   session_open_id: item.session_open_id,
   event_id: item.event_id,
   app_id: item.app_id,

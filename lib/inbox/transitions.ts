@@ -1,508 +1,280 @@
-import { createHash, randomUUID } from 'node:crypto';
-import {
-  type AttributeValue,
-  GetItemCommand,
-  PutItemCommand,
-  paginateQuery,
-  QueryCommand,
-} from '@aws-sdk/client-dynamodb';
-import {
-  fromAttributes,
-  isConditionFailed,
-  iso,
-  type Table,
-  toAttributes,
-  updateIf,
-} from '../aws/table.ts';
+import { randomUUID } from 'node:crypto';
+import { PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { isConditionFailed, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
 import type { Command } from '../vvchat/command.ts';
-import type { Event, EventName } from '../vvchat/event.ts';
+import {
+  backOff,
+  CLOCK_SKEW_MS,
+  GIVE_UP_MS,
+  LEASE_MS,
+  MAX_BACK_OFF_MS,
+  MAX_ROBOT_CALLS,
+} from './backoff.ts';
+import { crashedWhileSending, FAILED_SHARD, type Item, isUnknown, keyOf, shardOf } from './item.ts';
+import { read } from './queries.ts';
+import type { InboxTable } from './table.ts';
 
 /*
- * The inbox: a row per event to answer, which is its queue entry, its lock and its record. Every write is a
- * conditional write of that one row, and every transition is in this file:
+ * Every write of an inbox row. A row is the queue entry of an event, its lock and its record; each write is a
+ * conditional write of that one row.
  *
- *   put ─▶ pending ─ answer ─▶ pending ─ count ─▶ … ─ settle ─▶ replied
- *            │  ▲                 │  ▲
- *            │  └ renew, postpone ┴──┘      ignore ─▶ ignored      fail ─▶ failed
- *            └─ claim (retry, once it is due)                        └─ redrive ─▶ pending
+ *   insert ─▶ pending ── storeReply ─▶ pending ── markSending, markSent ─▶ … ── complete ─▶ replied
+ *               │  ▲                      │  ▲
+ *               │  └─── renew, postpone… ─┴──┘      completeWithoutReply ─▶ ignored
+ *               └─ claim, once it is due           fail, failExhausted ─▶ failed ── redrive ─▶ pending
  *
- * The lease of whoever works on a row ends at `next_attempt_at`; then it is due, for anybody.
+ * The lease of the worker that has a row ends at `next_attempt_at`. From then on the row is due, for any worker.
  */
 
-/** A row of the inbox; times are ISO 8601 UTC. */
-export interface Item extends Key {
-  readonly event: EventName;
-  readonly app_id: string;
-  readonly robot_open_id: string;
-  readonly robot_no: string;
-  readonly session_type: '1' | '2';
-  readonly trigger_target: string;
-  readonly trigger_open_id?: string;
-  readonly text?: string;
-  readonly received_at: string;
-  readonly status: 'pending' | 'replied' | 'ignored' | 'failed';
-  /** Claims so far. It never falls, so it tells one claim from another. */
-  readonly claims: number;
-  /** How often the robot was asked. */
-  readonly robot_calls: number;
-  /** Of the put, as `write_id` is of the last write. */
-  readonly enqueue_id: string;
-  /** Of the last write: who finds its own knows that the write took effect, whatever it was told. */
-  readonly write_id: string;
-  /** The lease's end while somebody works on it; for a failed row, when it failed. */
-  readonly next_attempt_at: string;
-  readonly give_up_at: string;
-  readonly due_shard?: string;
-  /** What the robot answered: JSON of its commands. */
-  readonly commands?: string;
-  /** How many of the commands went out. */
-  readonly sent: number;
-  /** Which commands (from 0) went out with an unknown outcome: these may have been carried out twice. */
-  readonly unknown?: readonly number[];
-  readonly replied_at?: string;
-  readonly last_error?: string;
-  /** Seconds since 1970, for DynamoDB's time to live. */
-  readonly expires_at?: number;
-}
-
-export interface Key {
-  readonly session_open_id: string;
-  readonly event_id: string;
-}
-
-/** A row as its worker knows it. Every write is on the condition that it still is so. */
+/** A row as its worker knows it. Every write of the worker is on the condition that the row still is so. */
 export interface Lease {
   readonly item: Item;
-  /** Whether this worker has claimed it; if not, its first write does. */
-  readonly claimed: boolean;
-  /** Whether `next_attempt_at` is the back-off already, should this attempt come to nothing. */
-  readonly backedOff: boolean;
-  /** Of this lease's write, however often it has to be tried. */
+  /**
+   * - `unclaimed`: this worker has not written yet; its first write claims the row
+   * - `claimed`
+   * - `backed-off`: claimed, and the lease ends when the next attempt is to begin, should this one fail
+   */
+  readonly state: 'unclaimed' | 'claimed' | 'backed-off';
+  /** Of this worker's next write, however often it has to be repeated. */
   readonly write_id: string;
 }
 
-/** A row that was read and not claimed. */
-export const unclaimed = (item: Item): Lease => leaseOn(item, false, false);
-
-const leaseOn = (item: Item, claimed: boolean, backedOff: boolean): Lease => ({
-  item,
-  claimed,
-  backedOff,
-  write_id: randomUUID(),
-});
-
-/** Somebody else has the row, or has settled it: whoever sees this stops and leaves no trace. */
+/** Another worker has the row, or has settled it. The worker that sees this stops and leaves no trace. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
-/** The stream worker's lease is the insert itself. */
-const LEASE_MS = 120_000;
+/** Stands for a row that was read and not claimed. */
+export const unclaimed = (item: Item): Lease => leaseOn(item, 'unclaimed');
 
-/** By how much the clocks of two workers may differ. No step starts that could end within this of the lease's end. */
-const CLOCK_SKEW_MS = 30_000;
+const leaseOn = (item: Item, state: Lease['state']): Lease => ({
+  item,
+  state,
+  write_id: randomUUID(),
+});
 
-const GIVE_UP_MS = 24 * 3_600_000;
-const MAX_ROBOT_CALLS = 3;
-const DUE_SHARDS = 16;
+/** For how many milliseconds no other worker will take the row, however much the clocks differ. */
+export const leaseLeft = ({ now }: Pick<Table, 'now'>, { item }: Lease): number =>
+  Date.parse(item.next_attempt_at) - CLOCK_SKEW_MS - now();
 
-/** Where the index has the rows that failed. */
-const FAILED = 'failed';
+// ---- into the inbox
 
-/** What `last_error` says while the robot is asked; who finds it on a row that is due knows of a crash. */
-const UNFINISHED = 'unfinished';
-
-/** What it says while commands go out; who finds it knows that the one at hand may be out. */
-export const SENDING = 'unfinished while sending';
-
-/** Whether the last worker ended without a word; so ends what is said of a row that was failed for it, too. */
-export const crashed = ({ last_error = '' }: Item) =>
-  last_error.endsWith(UNFINISHED) || last_error.endsWith(SENDING);
-
-// ---- from the webhook
-
-export type Latest = Pick<Item, 'event_id' | 'received_at'>;
-
-export interface Enqueued {
-  readonly event_id: string;
-  readonly duplicate: boolean;
-}
-
-/**
- * Puts an event into the inbox, unless it is the same as one received within the window.
- *
- * "The same" is the same event, robot, session, trigger and text. Its latest row is read first; then the
- * next number is taken, if nobody else took it in that moment. So 50 equal deliveries at once leave one row,
- * and the same words after the window are a new message.
- *
- * @param latest the answer of {@link findLatest}
- * @param windowSeconds 0: every delivery is a message of its own
- */
-export async function enqueue(
-  table: Table,
-  event: Event,
-  latest: Latest | undefined,
-  windowSeconds: number,
-): Promise<Enqueued> {
-  if (latest && isWithin(windowSeconds, latest, table.now())) {
-    return { event_id: latest.event_id, duplicate: true };
-  }
-  const item = pendingItem(event, latest ? numberOf(latest) + 1 : 1, table.now());
+/** Inserts a row; false if there is one under its key, which may be this one, its first answer having been lost. */
+export async function insert(table: Table, item: Item): Promise<boolean> {
   try {
     await table.client.send(
       new PutItemCommand({
         TableName: table.name,
         Item: toAttributes({ ...item }),
-        ConditionExpression: ABSENT,
+        ConditionExpression: 'attribute_not_exists(event_id)',
       }),
       table.options,
     );
-    return { event_id: item.event_id, duplicate: false };
+    return true;
   } catch (error) {
-    if (!isConditionFailed(error)) throw error;
+    if (isConditionFailed(error)) return false;
+    throw error;
   }
-  const rival = await read(table, item);
-  if (rival?.enqueue_id === item.enqueue_id) return { event_id: item.event_id, duplicate: false };
-  if (windowSeconds > 0) return { event_id: item.event_id, duplicate: true };
-  return enqueue(table, event, rival ?? latest, windowSeconds);
 }
 
-/**
- * The latest row of the same event, read consistently. The range has both ends: with `begins_with` DynamoDB
- * Local reads all that its group has.
- */
-export async function findLatest(table: Table, event: Event): Promise<Latest | undefined> {
-  const print = fingerprint(event);
-  const { Items } = await table.client.send(
-    new QueryCommand({
-      TableName: table.name,
-      KeyConditionExpression: 'session_open_id = :session AND event_id BETWEEN :first AND :last',
-      ExpressionAttributeValues: {
-        ':session': { S: event.data.session.session_open_id },
-        ':first': { S: eventId(print, 1) },
-        ':last': { S: eventId(print, LAST_NUMBER) },
-      },
-      ProjectionExpression: 'event_id, received_at',
-      ConsistentRead: true,
-      ScanIndexForward: false,
-      Limit: 1,
-    }),
-    table.options,
-  );
-  return Items?.[0] && toItem(Items[0]);
-}
+// ---- the claim and its lease
 
-/** 128 bits over all that makes an event the same, since VVChat gives it no id. */
-export function fingerprint({ event, data }: Event): string {
-  const { robot, session, trigger } = data;
-  const identity = [
-    event,
-    robot.app_id,
-    robot.open_id,
-    session.session_type,
-    session.session_open_id,
-    trigger.target,
-    trigger.open_id ?? null,
-    'content' in data ? data.content.text : null,
-  ];
-  return createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32);
-}
-
-/** A row from the future was stored by a faster clock, so it is young; up to the skew that clocks may have. */
-function isWithin(windowSeconds: number, { received_at }: Latest, now: number): boolean {
-  const age = now - Date.parse(received_at);
-  return windowSeconds > 0 && age < windowSeconds * 1_000 && age > -CLOCK_SKEW_MS;
-}
-
-const LAST_NUMBER = 9_999_999_999;
-
-const eventId = (print: string, number: number) => `${print}-${`${number}`.padStart(10, '0')}`;
-
-const numberOf = ({ event_id }: Latest) => Number(event_id.slice(event_id.lastIndexOf('-') + 1));
-
-function pendingItem(event: Event, number: number, now: number): Item {
-  const { robot, session, trigger } = event.data;
-  const event_id = eventId(fingerprint(event), number);
-  const id = randomUUID();
-  return {
-    session_open_id: session.session_open_id,
-    event_id,
-    event: event.event,
-    app_id: robot.app_id,
-    robot_open_id: robot.open_id,
-    robot_no: robot.robot_no,
-    session_type: session.session_type,
-    trigger_target: trigger.target,
-    ...(trigger.open_id !== undefined && { trigger_open_id: trigger.open_id }),
-    ...('content' in event.data && { text: event.data.content.text }),
-    received_at: iso(now),
-    status: 'pending',
-    claims: 0,
-    robot_calls: 0,
-    enqueue_id: id,
-    write_id: id,
-    next_attempt_at: iso(now + LEASE_MS),
-    give_up_at: iso(now + GIVE_UP_MS),
-    due_shard: shardOf(event_id),
-    sent: 0,
-  };
-}
-
-// ---- reading
-
-/** The row as it is now. */
-export async function read(table: Table, key: Key): Promise<Item | undefined> {
-  const { Item: attributes } = await table.client.send(
-    new GetItemCommand({
-      TableName: table.name,
-      Key: toAttributes(keyOf(key)),
-      ConsistentRead: true,
-    }),
-    table.options,
-  );
-  return attributes && toItem(attributes);
-}
-
-/**
- * What is due now, as the index has it: possibly stale, so each row is to be read before it is claimed.
- * A shard that cannot be read does not keep the others from being read.
- *
- * @throws at the end, what the first such shard met with
- */
-export async function* due(table: Table, random = Math.random): AsyncGenerator<Key, void> {
-  const first = Math.floor(random() * DUE_SHARDS);
-  const faults: unknown[] = [];
-  for (let i = 0; i < DUE_SHARDS; i++) {
-    const pages = paginateQuery(
-      { client: table.client },
-      {
-        TableName: table.name,
-        IndexName: 'due',
-        KeyConditionExpression: `due_shard = :shard AND ${DUE}`,
-        ExpressionAttributeValues: {
-          ':shard': { S: shardName((first + i) % DUE_SHARDS) },
-          ':now': { S: iso(table.now()) },
-        },
-        ExpressionAttributeNames: { '#next_attempt_at': 'next_attempt_at' },
-      },
-      table.options,
-    );
-    try {
-      for await (const { Items = [] } of pages) yield* shuffled(Items.map(toItem), random);
-    } catch (error) {
-      faults.push(error);
-    }
-  }
-  if (faults.length > 0) throw faults[0];
-}
-
-/** Where a row is among those that failed. */
-export type FailedKey = Key & Pick<Item, 'next_attempt_at'>;
-
-/**
- * The rows that failed, in the order in which they did, as the index has them: possibly stale.
- *
- * @param between times of failure, ISO 8601 UTC, both included
- * @param after begins behind this one
- */
-export async function failedRows(
-  table: Table,
-  limit: number,
-  between: { readonly from: string; readonly to: string },
-  after?: FailedKey,
-): Promise<FailedKey[]> {
-  const { Items = [] } = await table.client.send(
-    new QueryCommand({
-      TableName: table.name,
-      IndexName: 'due',
-      KeyConditionExpression: 'due_shard = :failed AND next_attempt_at BETWEEN :from AND :to',
-      ExpressionAttributeValues: toAttributes({
-        ':failed': FAILED,
-        ':from': between.from,
-        ':to': between.to,
-      }),
-      ExclusiveStartKey: after && toAttributes({ ...placeOf(after), due_shard: FAILED }),
-      Limit: limit,
-    }),
-    table.options,
-  );
-  return Items.map((it) => placeOf(toItem(it)));
-}
-
-/** What {@link failedRows} needs to go on behind a row. */
-export const placeOf = ({ session_open_id, event_id, next_attempt_at }: FailedKey): FailedKey => ({
-  session_open_id,
-  event_id,
-  next_attempt_at,
-});
-
-/** The commands that the robot answered, once it has. */
-export const commandsOf = ({ commands }: Item): readonly Command[] | undefined =>
-  commands === undefined ? undefined : JSON.parse(commands);
-
-// ---- from the workers
-
-/** Takes a row that is due, before the robot is asked or anything is sent, and presets the next back-off. */
-export async function claim(table: Table, item: Item, random = Math.random): Promise<Lease> {
-  const delay = Math.max(LEASE_MS, backOff(item.claims + 1, random));
+/** Claims a row that is due, before the robot is called or a command sent, and presets the next back-off. */
+export async function claim(table: InboxTable, item: Item): Promise<Lease> {
+  const delay = Math.max(LEASE_MS, backOff(item.claims + 1, table.random));
   const changes = {
     next_attempt_at: iso(table.now() + delay),
-    ...(item.commands === undefined && {
-      last_error: UNFINISHED,
-      robot_calls: robotCallsOf(item) + 1,
-    }),
+    ...(item.commands === undefined
+      ? { phase: 'asking' as const, robot_calls: robotCallsOf(item) + 1 }
+      : { phase: undefined }),
     ...(crashedWhileSending(item) && { last_error: OUTCOME_UNKNOWN, unknown: withUnknown(item) }),
   };
-  return {
-    ...(await write(table, unclaimed(item), changes, { onlyIfDue: true })),
-    backedOff: true,
-  };
+  return write(table, unclaimed(item), changes, { state: 'backed-off', when: DUE });
 }
 
-/**
- * The stream's turn counts as one even where it left no trace: a robot that kills its process leaves none,
- * and must not do so without end.
- */
+/** The call of the worker on the stream counts even if it left no trace, as when the robot kills its process. */
 const robotCallsOf = ({ claims, robot_calls }: Item) => (claims === 0 ? 1 : robot_calls);
 
-/** Whether a worker ended while it sent: then the command at hand may be out. */
-const crashedWhileSending = ({ last_error }: Item) => last_error === SENDING;
-
-/** Why a due row is not to be claimed any more; nothing if it is. */
-export function exhaustedReason(item: Item, now: number): string | undefined {
-  if (Date.parse(item.give_up_at) <= now) return `gave up: ${item.last_error ?? UNFINISHED}`;
-  if (item.commands === undefined && robotCallsOf(item) >= MAX_ROBOT_CALLS) {
-    return `the robot was asked ${MAX_ROBOT_CALLS} times: ${item.last_error ?? UNFINISHED}`;
-  }
-  return crashedWhileSending(item) && isUnknown(item) ? OUTCOME_UNKNOWN : undefined;
-}
-
-/** For how long a row has waited since it came, or was put back. */
-export const waitedMs = ({ give_up_at }: Item, now: number): number =>
-  Math.max(now - (Date.parse(give_up_at) - GIVE_UP_MS), 0);
-
-/** Moves the lease's end, if a step of that many milliseconds could outlive it. That is not yet a claim. */
+/** Moves the lease's end if a step of so many milliseconds could outlive it. A renewal is not yet a claim. */
 export async function renew(table: Table, lease: Lease, stepMs: number): Promise<Lease> {
   if (leaseLeft(table, lease) >= stepMs) return lease;
-  const next_attempt_at = iso(table.now() + LEASE_MS);
-  return {
-    ...(await write(table, lease, { next_attempt_at }, { claims: false })),
-    backedOff: false,
-  };
+  const { item, state } = lease;
+  const changes = { next_attempt_at: iso(table.now() + LEASE_MS), claims: item.claims };
+  return write(table, lease, changes, { state: state === 'unclaimed' ? state : 'claimed' });
 }
 
-/** Notes that a command is about to go out; then, as the last thing before it does, looks after the lease. */
-export async function markSending(table: Table, lease: Lease, stepMs: number): Promise<Lease> {
-  const isNoted = lease.item.last_error === SENDING;
-  const noted = isNoted ? lease : await write(table, lease, { last_error: SENDING });
-  return renew(table, noted, stepMs);
-}
+// ---- asking and sending
 
-/** For how many milliseconds nobody else will take the row, however much the clocks differ. */
-export const leaseLeft = ({ now }: Pick<Table, 'now'>, { item }: Lease): number =>
-  Date.parse(item.next_attempt_at) - CLOCK_SKEW_MS - now();
-
-/** Stores what the robot answered, before the first of it is sent; for a stream worker this is the claim. */
+/** Stores the robot's answer before its first command is sent. For the worker on the stream this is the claim. */
 export const storeReply = (
   table: Table,
   lease: Lease,
   commands: readonly Command[],
 ): Promise<Lease> =>
-  write(table, lease, { commands: JSON.stringify(commands), last_error: SENDING });
-
-/** Counts a command that went out and is not the last. */
-export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
-  write(table, lease, { sent: lease.item.sent + 1 });
-
-/** Counts the last command, which settles the row. */
-export function complete(table: Table, lease: Lease, retentionDays: number): Promise<Lease> {
-  const last_error = lease.item.unknown ? OUTCOME_UNKNOWN : undefined;
-  return write(table, lease, {
-    ...settled(table, retentionDays),
-    status: 'replied',
-    sent: lease.item.sent + 1,
-    replied_at: iso(table.now()),
-    last_error,
-  });
-}
-
-/** Settles a row to which the robot has nothing to say. */
-export const completeWithoutReply = (
-  table: Table,
-  lease: Lease,
-  retentionDays: number,
-): Promise<Lease> =>
   write(table, lease, {
-    ...settled(table, retentionDays),
-    status: 'ignored',
+    commands: JSON.stringify(commands),
+    phase: 'sending',
     last_error: undefined,
   });
 
-/** Settles a row that nobody will try again by themselves. It stays in the index `due`, under the word `failed`. */
-export const fail = (
-  table: Table,
+/** Marks that a command is about to be sent; then, as the last thing before it is, renews the lease. */
+export async function markSending(table: Table, lease: Lease, stepMs: number): Promise<Lease> {
+  const isMarked = lease.item.phase === 'sending';
+  const marked = isMarked ? lease : await write(table, lease, { phase: 'sending' });
+  return renew(table, marked, stepMs);
+}
+
+/** Counts a command that was sent and is not the last. */
+export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
+  write(table, lease, { sent: lease.item.sent + 1 });
+
+// ---- settled
+
+/** Counts the last command that was sent, and settles the row. */
+export const complete = (table: InboxTable, lease: Lease): Promise<Lease> =>
+  write(table, lease, {
+    ...settled(table),
+    status: 'replied',
+    sent: lease.item.sent + 1,
+    replied_at: iso(table.now()),
+    last_error: lease.item.unknown && OUTCOME_UNKNOWN,
+  });
+
+/** Settles a row to which the robot has no answer. */
+export const completeWithoutReply = (table: InboxTable, lease: Lease): Promise<Lease> =>
+  write(table, lease, { ...settled(table), status: 'ignored', last_error: undefined });
+
+/** Settles a row that is not retried unless an operator puts it back. It stays in the index `due`, apart. */
+export const fail = (table: InboxTable, lease: Lease, last_error: string): Promise<Lease> =>
+  failWith(table, lease, { last_error });
+
+/** Fails a due row for which {@link exhaustedReason} has a reason. */
+export function failExhausted(table: InboxTable, item: Item, last_error: string): Promise<Lease> {
+  const isCut = crashedWhileSending(item);
+  return failWith(table, unclaimed(item), {
+    last_error,
+    // Once it is put back, a message that crashed the robot is still quarantined.
+    ...(item.phase === 'asking' && { phase: item.phase }),
+    ...(isCut && { unknown: withUnknown(item) }),
+  });
+}
+
+/** Why a due row is not to be claimed any more; undefined if it is. */
+export function exhaustedReason(item: Item, now: number): string | undefined {
+  const { commands, last_error, phase } = item;
+  const reason = phase ? CRASHES[phase] : (last_error ?? 'no attempt was finished');
+  if (Date.parse(item.give_up_at) <= now) return `gave up: ${reason}`;
+  if (commands === undefined && robotCallsOf(item) >= MAX_ROBOT_CALLS) {
+    return `the robot was called ${MAX_ROBOT_CALLS} times: ${reason}`;
+  }
+  return crashedWhileSending(item) && isUnknown(item) ? OUTCOME_UNKNOWN : undefined;
+}
+
+const CRASHES = {
+  asking: 'the function crashed while the robot answered',
+  sending: 'the function crashed while a command was sent',
+} as const;
+
+const failWith = (table: InboxTable, lease: Lease, changes: Changes): Promise<Lease> =>
+  write(table, lease, {
+    ...settled(table),
+    status: 'failed',
+    due_shard: FAILED_SHARD,
+    next_attempt_at: iso(table.now()),
+    ...changes,
+  });
+
+const settled = ({ now, retentionDays }: InboxTable): Changes => ({
+  expires_at: Math.ceil(now() / 1_000) + retentionDays * 86_400,
+  due_shard: undefined,
+  next_attempt_at: undefined,
+  phase: undefined,
+});
+
+// ---- later
+
+/** Postpones a row whose robot did not answer, or fails it after the last call that the robot gets. */
+export function postponeAsking(
+  table: InboxTable,
   lease: Lease,
   last_error: string,
-  retentionDays: number,
-  outcomeUnknown = false,
-): Promise<Lease> =>
-  write(table, lease, {
-    ...settled(table, retentionDays),
-    ...(outcomeUnknown && { unknown: withUnknown(lease.item) }),
-    status: 'failed',
-    due_shard: FAILED,
-    next_attempt_at: iso(table.now()),
-    last_error,
-  });
-
-/** Fails a due row that is {@link exhaustedReason}. */
-export const failExhausted = (
-  table: Table,
-  item: Item,
-  reason: string,
-  retentionDays: number,
-): Promise<Lease> => fail(table, unclaimed(item), reason, retentionDays, crashedWhileSending(item));
-
-export interface Postponement {
-  readonly last_error: string;
-  /** From when to try again, in milliseconds from now; left out, the back-off decides. */
-  readonly delayMs?: number | undefined;
-  /** The robot was asked in vain. */
-  readonly tried?: boolean;
-  /** The command at hand went out, and nobody knows whether it was carried out. */
-  readonly outcomeUnknown?: boolean;
-}
-
-/** Puts a row off until later, or, where there is no later or no second chance, fails it. */
-export function postpone(
-  table: Table,
-  lease: Lease,
-  { last_error, delayMs, tried = false, outcomeUnknown = false }: Postponement,
-  retentionDays: number,
-  random = Math.random,
 ): Promise<Lease> {
-  const { item, claimed } = lease;
-  const robot_calls = tried && !claimed ? item.robot_calls + 1 : item.robot_calls;
-  const next = nextAttempt(table, lease, delayMs, random);
-  if (outcomeUnknown && isUnknown(item)) return fail(table, lease, OUTCOME_UNKNOWN, retentionDays);
-  if ((tried && robot_calls >= MAX_ROBOT_CALLS) || Date.parse(item.give_up_at) <= next) {
-    return fail(table, lease, last_error, retentionDays, outcomeUnknown);
-  }
-  return write(table, lease, {
-    last_error,
-    robot_calls,
-    next_attempt_at: iso(next),
-    ...(outcomeUnknown && { unknown: withUnknown(item) }),
-  });
+  const { item, state } = lease;
+  const robot_calls = state === 'unclaimed' ? item.robot_calls + 1 : item.robot_calls;
+  return robot_calls >= MAX_ROBOT_CALLS
+    ? fail(table, lease, last_error)
+    : postpone(table, lease, { last_error, robot_calls });
 }
+
+/**
+ * Postpones a row of which nothing was sent in this attempt.
+ *
+ * @param delayMs from now; left out, the back-off decides
+ */
+export const postponeSending = (
+  table: InboxTable,
+  lease: Lease,
+  last_error: string,
+  delayMs?: number,
+): Promise<Lease> => postpone(table, lease, { last_error }, delayMs);
+
+/** Postpones a row whose command was sent with an unknown outcome; fails it if that was so once before. */
+export const postponeUnknown = (
+  table: InboxTable,
+  lease: Lease,
+  last_error: string,
+  delayMs?: number,
+): Promise<Lease> =>
+  isUnknown(lease.item)
+    ? fail(table, lease, OUTCOME_UNKNOWN)
+    : postpone(table, lease, { last_error, unknown: withUnknown(lease.item) }, delayMs);
 
 const OUTCOME_UNKNOWN = 'outcome unknown';
 
+const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];
+
+function postpone(
+  table: InboxTable,
+  lease: Lease,
+  changes: Changes,
+  delayMs?: number,
+): Promise<Lease> {
+  const next = nextAttempt(table, lease, delayMs);
+  if (Date.parse(lease.item.give_up_at) <= next) {
+    const { robot_calls: _, ...noted } = changes;
+    return failWith(table, lease, noted);
+  }
+  return write(table, lease, { ...changes, phase: undefined, next_attempt_at: iso(next) });
+}
+
+/** A back-off that is preset stays: writing it again would cost a change of the index. */
+function nextAttempt(
+  { now, random }: InboxTable,
+  { item, state }: Lease,
+  delayMs: number | undefined,
+): number {
+  if (state === 'backed-off' && delayMs === undefined) return Date.parse(item.next_attempt_at);
+  const claims = state === 'unclaimed' ? item.claims + 1 : item.claims;
+  return now() + Math.min(delayMs ?? backOff(claims, random), MAX_BACK_OFF_MS);
+}
+
+/** Makes a postponed row due now. False if a worker has it, or has written it since it was read. */
+export async function makeDue(table: Table, item: Item): Promise<boolean> {
+  if (item.status !== 'pending' || item.phase || item.last_error === undefined) return false;
+  return updateIf(
+    table,
+    keyOf(item),
+    { next_attempt_at: iso(table.now()) },
+    ['#write_id = :seen_write_id'],
+    { seen_write_id: item.write_id },
+  );
+}
+
 /**
- * Puts a failed row back: due now, with its robot_calls and its 24 hours anew. What was sent stays sent, and what the
- * robot has answered stays its answer.
+ * Puts a failed row back: due now, with its calls of the robot and its 24 hours anew. What was sent stays sent, and
+ * a stored answer stays the answer.
  *
- * @throws {LeaseLostError} when it is not the failed row any more that was seen
+ * @throws {LeaseLostError} when it is no longer the failed row that was read
  */
 export const redrive = (table: Table, item: Item): Promise<Lease> =>
   write(
@@ -510,46 +282,18 @@ export const redrive = (table: Table, item: Item): Promise<Lease> =>
     unclaimed(item),
     {
       status: 'pending',
+      claims: item.claims,
       robot_calls: 0,
       next_attempt_at: iso(table.now()),
       give_up_at: iso(table.now() + GIVE_UP_MS),
       due_shard: shardOf(item.event_id),
       expires_at: undefined,
     },
-    { claims: false, from: 'failed' },
+    { from: 'failed' },
   );
 
-/** Whether the command at hand went out with an unknown outcome: sent again, it may be said twice. */
-export const isUnknown = ({ unknown = [], sent }: Item) => unknown.includes(sent);
-const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];
+// ---- conditions, and the one write that uses them
 
-/** A back-off that is preset stays: to write it again would cost the index a change. */
-function nextAttempt(
-  { now }: Table,
-  { item, claimed, backedOff }: Lease,
-  delayMs: number | undefined,
-  random: () => number,
-): number {
-  if (backedOff && delayMs === undefined) return Date.parse(item.next_attempt_at);
-  const claims = claimed ? item.claims : item.claims + 1;
-  return now() + Math.min(delayMs ?? backOff(claims, random), MAX_BACK_OFF_MS);
-}
-
-const MAX_BACK_OFF_MS = 3_600_000;
-
-/** 1, 2, 4 … minutes, give or take a quarter, at most an hour. */
-const backOff = (claims: number, random: () => number) =>
-  Math.min(60_000 * 2 ** (claims - 1) * (0.75 + random() / 2), MAX_BACK_OFF_MS);
-
-const settled = ({ now }: Table, retentionDays: number): Partial<Changes> => ({
-  expires_at: Math.ceil(now() / 1_000) + retentionDays * 86_400,
-  due_shard: undefined,
-  next_attempt_at: undefined,
-});
-
-// ---- conditions and the one write that uses them
-
-const ABSENT = 'attribute_not_exists(event_id)';
 const SAME_STATUS = '#status = :seen_status';
 const SAME_CLAIM = '#claims = :seen_claims';
 const SAME_LEASE = '#next_attempt_at = :seen_next_attempt_at';
@@ -557,62 +301,49 @@ const SAME_PROGRESS = '#sent = :seen_sent';
 const AS_SEEN = [SAME_STATUS, SAME_CLAIM, SAME_LEASE, SAME_PROGRESS];
 const DUE = '#next_attempt_at <= :now';
 
-type Changes = { [Name in keyof Item]: Item[Name] | undefined };
+/** What is undefined is removed. */
+type Changes = Partial<{ [Name in keyof Item]: Item[Name] | undefined }>;
+
+interface WriteOptions {
+  readonly from?: 'pending' | 'failed';
+  /** A condition besides that the row is as its worker knows it. */
+  readonly when?: typeof DUE;
+  /** Of the lease, once it is written. */
+  readonly state?: Lease['state'];
+}
 
 /**
- * Writes on the condition that the row is as its worker knows it. A refused condition is looked into: the
- * write may have taken effect and only its answer been lost, so that the SDK repeated it.
+ * Writes on the condition that the row is as its worker knows it. A refused condition is looked into: the write
+ * may have taken effect and only its answer been lost, so that the SDK repeated it.
  *
- * @param changes what is undefined is removed
- * @throws {LeaseLostError} when somebody else has written
+ * @throws {LeaseLostError} when another worker has written
  */
 async function write(
   table: Table,
-  { item, claimed, backedOff, write_id }: Lease,
-  changes: Partial<Changes>,
+  { item, state, write_id }: Lease,
+  changes: Changes,
   {
-    claims = !claimed,
-    onlyIfDue = false,
     from = 'pending',
-  }: { claims?: boolean; onlyIfDue?: boolean; from?: 'pending' | 'failed' } = {},
+    when,
+    state: next = state === 'unclaimed' ? 'claimed' : state,
+  }: WriteOptions = {},
 ): Promise<Lease> {
-  const written = {
-    ...changes,
-    claims: claims ? item.claims + 1 : item.claims,
-    write_id,
-  };
-  const took = await updateIf(
+  const claims = state === 'unclaimed' ? item.claims + 1 : item.claims;
+  const written = { claims, ...changes, write_id };
+  const isWritten = await updateIf(
     table,
     keyOf(item),
     written,
-    onlyIfDue ? [...AS_SEEN, DUE] : AS_SEEN,
+    when ? [...AS_SEEN, when] : AS_SEEN,
     {
       seen_status: from,
       seen_claims: item.claims,
       seen_next_attempt_at: item.next_attempt_at,
       seen_sent: item.sent,
-      ...(onlyIfDue && { now: iso(table.now()) }),
+      ...(when && { now: iso(table.now()) }),
     },
   );
-  const now = took ? ({ ...item, ...written } as Item) : await read(table, item);
+  const now = isWritten ? ({ ...item, ...written } as Item) : await read(table, item);
   if (now?.write_id !== write_id) throw new LeaseLostError();
-  return leaseOn(now, claimed || claims, backedOff);
-}
-
-const keyOf = ({ session_open_id, event_id }: Key) => ({ session_open_id, event_id });
-
-const toItem = (attributes: Record<string, AttributeValue>) =>
-  fromAttributes(attributes) as unknown as Item;
-
-const shardName = (shard: number) => `${shard}`.padStart(2, '0');
-
-const shardOf = (event_id: string) =>
-  shardName(createHash('sha256').update(event_id).digest().readUInt8() % DUE_SHARDS);
-
-/** In an order of its own for every worker, so that two of them seldom reach for the same row. */
-function shuffled<T>(values: readonly T[], random: () => number): T[] {
-  return values
-    .map((value) => ({ value, at: random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ value }) => value);
+  return leaseOn(now, next);
 }

@@ -34,14 +34,14 @@ const faultOf = async (call: Promise<unknown>): Promise<VVChatError> => {
 };
 
 describe('a token', () => {
-  test('is fetched with the key of an app, and lasts as long as VVChat says', async () => {
+  test('is fetched with the key of an app, and expires as VVChat specified', async () => {
     expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: expect.stringMatching(/^[\da-f]{32}$/),
       expiresAt: NOW + 7_200_000,
     });
   });
 
-  test('may carry the absolute time of its end', async () => {
+  test('may carry the absolute time of its expiry', async () => {
     vvchat.fault('token', respondingWith(200, { token: 't', expire_in: 1_900_000_000 }));
     expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: 't',
@@ -49,7 +49,7 @@ describe('a token', () => {
     });
   });
 
-  test('is refused for a wrong key, which is not repeated', async () => {
+  test('is refused for a wrong key, without repeating it', async () => {
     const fault = await faultOf(api.fetchToken('test', 'wrong-key'));
     expect(fault).toMatchObject({
       fault: 'refused',
@@ -68,7 +68,7 @@ describe('a token', () => {
     { token: 't', expire_in: '7200' },
     { token: 5, expire_in: 7200 },
     { token: 't', expire_in: 1e300 },
-  ])('is none in the answer %j', async (body) => {
+  ])('cannot be read from the answer %j', async (body) => {
     vvchat.fault('token', respondingWith(200, body));
     expect(await faultOf(api.fetchToken('test', 'planted-key-of-test'))).toMatchObject({
       fault: 'busy',
@@ -77,7 +77,7 @@ describe('a token', () => {
   });
 });
 
-test('a command is carried out', async () => {
+test('send has VVChat carry out a command', async () => {
   const { token } = await api.fetchToken('test', 'planted-key-of-test');
   await api.send('xds 2323&', token, message);
   expect(vvchat.carried).toEqual([
@@ -155,7 +155,7 @@ describe('an answer', () => {
     ['Sat, 14 Mar 2026 09:01:00 GMT', 60_000],
     ['Sat, 14 Mar 2026 08:00:00 GMT', 0],
     ['soon', undefined],
-  ])('may say after when to come again: %s', async (header, retryAfterMs) => {
+  ])('may say when to retry: %s', async (header, retryAfterMs) => {
     vvchat.fault('send', respondingWith(429, '', { 'Retry-After': header }));
     expect(await faultOf(send())).toMatchObject({ fault: 'busy', retryAfterMs });
   });
@@ -169,7 +169,7 @@ describe('an answer', () => {
     expect(fault.detail).toHaveLength(200);
   });
 
-  test('hides a token that holds the robot number, and one that has special characters', async () => {
+  test('redacts a token that contains the robot number, and one with special characters', async () => {
     for (const [robot_no, token, echo] of [
       ['r1', 'abcr1defSECRET', 'abcr1defSECRET'],
       ['r1', 'a~bSECRET!', 'a%7EbSECRET%21'],
@@ -188,13 +188,13 @@ describe('an answer', () => {
     'Ab c/dE f/9GhIj',
     'begins with Ab+c/dE+f',
     'ab+c/de+f/9ghij==',
-  ])('is withheld where it has a part of a secret in it: %s', async (err_msg) => {
+  ])('is withheld where it contains a part of a secret: %s', async (err_msg) => {
     vvchat.fault('send', respondingWith(400, { err_msg: `wrong: ${err_msg}` }));
     const fault = await faultOf(api.send('r1', 'Ab+c/dE+f/9GhIj==', message));
     expect(fault.detail).not.toMatch(/Ab/i);
   });
 
-  test('hides a key in either spelling', async () => {
+  test('redacts a key in either encoding', async () => {
     vvchat.fault('token', respondingWith(400, { err_msg: 'bad a+b/c and a%2Bb%2Fc' }));
     expect(await faultOf(api.fetchToken('test', 'a+b/c'))).toMatchObject({
       message: 'VVChat answered 400',
@@ -214,7 +214,7 @@ describe('an answer', () => {
     },
   );
 
-  test('without an end counts by its status', async () => {
+  test('that never ends counts by its status', async () => {
     vvchat.fault('send', ({ answer }) => {
       answer.writeHead(400);
       Readable.from(repeat('x'.repeat(65_536))).pipe(answer);
@@ -234,7 +234,7 @@ describe('an answer', () => {
   });
 });
 
-describe('no answer', () => {
+describe('a missing answer', () => {
   test('after a reset leaves the outcome unknown', async () => {
     vvchat.fault('send', resetting);
     const fault = await faultOf(send());
@@ -255,14 +255,14 @@ describe('no answer', () => {
     expect(performance.now() - began).toBeGreaterThan(REQUEST_MS - 100);
   });
 
-  test('but a change of protocols leaves the outcome unknown', async () => {
+  test('because of a change of protocols leaves the outcome unknown', async () => {
     vvchat.fault('send', ({ answer }) => {
       answer.writeHead(101, { Connection: 'Upgrade', Upgrade: 'x' }).end();
     });
     expect(await faultOf(send())).toMatchObject({ fault: 'unknown' });
   });
 
-  test('that is HTTP leaves the outcome unknown', async () => {
+  test('because of an answer that is not HTTP leaves the outcome unknown', async () => {
     await using server = createServer((socket) => {
       socket.once('data', () => socket.end('this is not HTTP\r\n\r\n'));
     }).listen(0, '127.0.0.1');
@@ -270,7 +270,7 @@ describe('no answer', () => {
     expect(await faultOf(send(createRobotApi(urlOf(server))))).toMatchObject({ fault: 'unknown' });
   });
 
-  test('where nobody listens means that nothing was sent', async () => {
+  test('because nothing listens means that nothing was sent', async () => {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const url = urlOf(server);
@@ -290,7 +290,7 @@ describe('no answer', () => {
     });
   });
 
-  test('ever tells a secret', async () => {
+  test('never leads to an error that repeats a secret', async () => {
     vvchat.fault('send', resetting);
     vvchat.fault('send', respondingWith(400, { err_msg: 'secret-token' }));
     for (const fault of [await faultOf(send()), await faultOf(send())]) {

@@ -19,18 +19,18 @@ export interface FetchedToken {
 
 /**
  * - `unreachable`: nothing was sent
- * - `unknown`: the request went out, or part of it, and what became of it cannot be known; a gateway that
- *   answers 504 does not know either
- * - `busy`: 429, another 5xx, or a redirect, which is not followed: nothing was carried out, and later may be better
- * - `refused`: another 4xx: nothing was carried out, and the same request will not be
+ * - `unknown`: the request, or a part of it, was sent, and its outcome cannot be known; a gateway that answers 504
+ *   does not know it either
+ * - `busy`: 429, another 5xx, or a redirect, which is not followed: nothing was carried out, and a retry may succeed
+ * - `refused`: another 4xx: nothing was carried out, and the same request never will be
  */
 export type VVChatFault = 'unreachable' | 'unknown' | 'busy' | 'refused';
 
-/** A call that VVChat did not answer with success. Neither message nor detail holds a key or a token. */
+/** A call that failed. Neither message nor detail holds a key or a token. */
 export class VVChatError extends Error {
   override readonly name = 'VVChatError';
   readonly fault: VVChatFault;
-  /** VVChat's own `err_msg`, which may repeat what was sent: for the row, not for the log. */
+  /** VVChat's own `err_msg`, which may repeat what was sent: stored in the row, never logged. */
   readonly detail: string | undefined;
   readonly retryAfterMs: number | undefined;
 
@@ -50,7 +50,7 @@ export class VVChatError extends Error {
   }
 }
 
-/** How long one request may take, from the name look-up to the last byte. */
+/** How long one request may take, from the name look-up to the last byte, in milliseconds. */
 export const REQUEST_MS = 5_000;
 
 const MAX_BODY_BYTES = 64 * 1024;
@@ -97,12 +97,12 @@ interface HttpAnswer {
   readonly body?: string;
 }
 
-/** 200 is documented; another 2xx is no reason to say a thing again. */
+/** 200 is documented. Another 2xx is no reason to send a command again. */
 const isSuccess = ({ status }: HttpAnswer) => status >= 200 && status < 300;
 
 /**
- * One request over a connection of its own. A connection that was kept from an earlier invocation may be
- * dead by now, and a reset on it would leave open whether the command was carried out.
+ * Sends one request over a connection of its own. A connection kept from an earlier invocation may be dead, and a
+ * reset on it would leave the outcome unknown.
  */
 function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   const secure = url.protocol === 'https:';
@@ -126,7 +126,7 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
       status: response.statusCode as number,
       retryAfter: response.headers['retry-after'],
     };
-    // Whether a command was carried out is known by now, and its answer's body need not be read.
+    // The status decides whether a command was carried out, so its answer's body need not be read.
     const text = isSuccess(head) && body !== undefined ? undefined : await readBody(response);
     resolve(text === undefined ? head : { ...head, body: text });
     request.destroy();
@@ -147,7 +147,7 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   return promise;
 }
 
-/** The status says whether a command was carried out, so what goes wrong with the body is no fault of its own. */
+/** The status decides whether a command was carried out, so an error in the body is not reported. */
 async function readBody(response: http.IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -201,7 +201,7 @@ function errorOf(body: string | undefined) {
   return result.success ? result.output : {};
 }
 
-/** Nothing of what was in the query string, however it is spelt, and not without end. */
+/** VVChat's message without any value of the query string, in whatever encoding, and at most 200 characters long. */
 function redacted(message: string, query: readonly string[]): string {
   const text = query
     .flatMap((value) => [
@@ -223,10 +223,10 @@ function redacted(message: string, query: readonly string[]): string {
     .toWellFormed();
 }
 
-/** As many letters and digits of a secret one after the other are a part of it. */
+/** So many consecutive letters and digits of a secret count as a part of it. */
 const RUN = 6;
 
-/** Whether a text has a part of a value in it, in whatever code. */
+/** Whether a text contains a part of a value, in whatever encoding. */
 function haveCommonRun(text: string, value: string): boolean {
   const [all, whole] = [lettersOf(text), lettersOf(value)];
   return Array.from({ length: Math.max(whole.length - RUN + 1, 0) }, (_, i) =>

@@ -45,12 +45,12 @@ test('an app without a parameter has no key', async () => {
   });
 });
 
-test('an empty parameter is no key', async () => {
+test('an empty parameter counts as no key', async () => {
   PARAMETERS.set('/robot/dev/app-keys/empty', '');
   await expect(inSsm()('empty')).rejects.toThrow('app empty has no key in /robot/dev/app-keys/');
 });
 
-test('a parameter that may not be read is told from one that is not there', async () => {
+test('an unreadable parameter is distinguished from a missing one', async () => {
   await expect(inSsm()('denied')).rejects.toMatchObject({
     name: 'AppKeyError',
     message: 'the key of app denied cannot be read from SSM',

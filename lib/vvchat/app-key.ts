@@ -1,17 +1,17 @@
 import { GetParameterCommand, ParameterNotFound, SSMClient } from '@aws-sdk/client-ssm';
 import type { DeliveryConfig } from '../config.ts';
 
-/** There is no key for an app, or none could be read. */
+/** An app has no key, or its key could not be read. */
 export class AppKeyError extends Error {
   override readonly name = 'AppKeyError';
 }
 
-/** So that the key and the token for it are there within the lease of whoever fetches the token. */
+/** Leaves time to fetch the token within the lease of the worker that does. */
 const READ_MS = 4_000;
 
 /**
- * Where the apps' keys are: in SSM parameters below a path (SecureString, read anew at each call, so that a
- * changed key needs no deployment), or in the configuration itself.
+ * Reads the apps' keys from SSM parameters below a path (SecureString, read anew at each call, so that a changed key
+ * needs no deployment), or from the configuration itself.
  *
  * @returns a function that rejects with {@link AppKeyError}
  */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  checkCommand,
   closeWebview,
   type Height,
   InvalidCommandError,
@@ -14,7 +15,7 @@ const group = { session_open_id: 'group-1', session_type: '2' } as const;
 const person = { session_open_id: 'person-1', session_type: '1' } as const;
 const url = 'https://example.com/page';
 
-describe('on the wire', () => {
+describe('toMessage', () => {
   const around = {
     type: 'cmd',
     session_open_id: 'group-1',
@@ -23,14 +24,14 @@ describe('on the wire', () => {
     to: 'group-1',
   };
 
-  test('a text goes to everybody in the group, its params a string of JSON', () => {
+  test('sends a text to everybody in a group, its params as a string of JSON', () => {
     expect(toMessage(sendText('您好\n"'), group)).toEqual({
       ...around,
       content: { cmd: 'send-text', params: '{"text":"您好\\n\\""}' },
     });
   });
 
-  test('a text in a one-to-one chat goes to the person', () => {
+  test('sends a text in a one-to-one chat to the person', () => {
     expect(toMessage(sendText('您好'), person)).toEqual({
       type: 'cmd',
       session_open_id: 'person-1',
@@ -41,21 +42,21 @@ describe('on the wire', () => {
     });
   });
 
-  test('a web view is opened as the documentation shows', () => {
+  test('opens a web view as documented', () => {
     expect(toMessage(openWebview({ height: '50%', url }), group)).toEqual({
       ...around,
       content: { cmd: 'webview-group-open', params: `{"height":"50%","url":"${url}"}` },
     });
   });
 
-  test('a web view is closed without params', () => {
+  test('closes a web view without params', () => {
     expect(toMessage(closeWebview(), group)).toEqual({
       ...around,
       content: { cmd: 'webview-group-close' },
     });
   });
 
-  test('a web view is refreshed with a height or without', () => {
+  test('refreshes a web view with a height or without', () => {
     expect(toMessage(refreshWebview({ height: 234, url }), group).content).toEqual({
       cmd: 'webview-group-refresh',
       params: `{"height":"234","url":"${url}"}`,
@@ -65,11 +66,13 @@ describe('on the wire', () => {
       params: `{"url":"${url}"}`,
     });
   });
+});
 
+describe('checkCommand', () => {
   test.each([openWebview({ height: 1, url }), closeWebview(), refreshWebview({ url })])(
-    'a one-to-one chat has no web view: $cmd',
+    'rejects $cmd in a one-to-one chat',
     (command) => {
-      expect(() => toMessage(command, person)).toThrow(
+      expect(() => checkCommand(command, person)).toThrow(
         new InvalidCommandError(
           `${command.cmd}: only groups have a web view; answer with a text here.`,
         ),
@@ -78,7 +81,7 @@ describe('on the wire', () => {
   );
 });
 
-test.each(['', ' \n\u3000', undefined])('a text is not %j', (text) => {
+test.each(['', ' \n\u3000', undefined])('sendText rejects %j', (text) => {
   expect(() => sendText(text as string)).toThrow(
     new InvalidCommandError('sendText: the text is empty; pass at least one visible character.'),
   );
@@ -115,7 +118,7 @@ test.each(['', 'example.com', '/page', 'javascript:alert(1)', 'file:///etc/passw
   },
 );
 
-test('a command is what the builders return', () => {
+test('isCommand accepts what the builders return, and nothing else', () => {
   expect(isCommand(closeWebview())).toBe(true);
   expect([null, 'x', {}, { cmd: 'dance' }].filter(isCommand)).toEqual([]);
 });

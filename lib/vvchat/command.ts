@@ -1,7 +1,7 @@
 import { SafeError } from '../safe-error.ts';
 import type { Session } from './event.ts';
 
-/** What a robot tells VVChat to do. Source: robot protocol v1, "Robot API", table of commands. */
+/** What a robot has VVChat do. Source: robot protocol v1, "Robot API", table of commands. */
 export type Command =
   | { readonly cmd: 'send-text'; readonly params: { readonly text: string } }
   | {
@@ -17,15 +17,15 @@ export type Command =
 /** A share of the screen, `1%` to `100%`, or a whole number of pixels. */
 export type Height = `${number}%` | number;
 
-/** A command that VVChat could not carry out, however often it were sent. */
+/** A command that VVChat could not carry out, however often it was sent. */
 export class InvalidCommandError extends SafeError {
   override readonly name = 'InvalidCommandError';
 }
 
 /**
- * Says something in the session.
+ * Sends a text to the session.
  *
- * @throws {InvalidCommandError} when there is nothing but white space in the text
+ * @throws {InvalidCommandError} for a text of white space alone
  */
 export function sendText(text: string): Command {
   if (typeof text !== 'string' || text.trim() === '') {
@@ -37,9 +37,9 @@ export function sendText(text: string): Command {
 }
 
 /**
- * Opens the web view of a group, or another page in it.
+ * Opens the web view of a group, or loads another page in it.
  *
- * @throws {InvalidCommandError} when the height or the address is not one
+ * @throws {InvalidCommandError} for an invalid height or address
  */
 export function openWebview({ height, url }: { height: Height; url: string }): Command {
   return {
@@ -56,7 +56,7 @@ export function closeWebview(): Command {
 /**
  * Loads a page in the open web view of a group. Without a height the view stays as high as it is.
  *
- * @throws {InvalidCommandError} when the height or the address is not one
+ * @throws {InvalidCommandError} for an invalid height or address
  */
 export function refreshWebview({ height, url }: { height?: Height; url: string }): Command {
   const params = { url: webAddress('refreshWebview', url) };
@@ -67,14 +67,14 @@ export function refreshWebview({ height, url }: { height?: Height; url: string }
   };
 }
 
-const COMMANDS: readonly Command['cmd'][] = [
-  'send-text',
-  'webview-group-open',
-  'webview-group-close',
-  'webview-group-refresh',
-];
+const COMMANDS = Object.keys({
+  'send-text': true,
+  'webview-group-open': true,
+  'webview-group-close': true,
+  'webview-group-refresh': true,
+} satisfies Record<Command['cmd'], true>);
 
-/** Whether a value that a handler returned came from one of the builders. */
+/** Whether a value came from one of the builders. */
 export const isCommand = (value: unknown): value is Command =>
   typeof value === 'object' &&
   value !== null &&
@@ -91,17 +91,18 @@ export interface Message {
   readonly content: { readonly cmd: Command['cmd']; readonly params?: string };
 }
 
+/** @throws {InvalidCommandError} for a web view outside of a group, where VVChat has none */
+export function checkCommand({ cmd }: Command, { session_type }: Session): void {
+  if (cmd === 'send-text' || session_type === GROUP) return;
+  throw new InvalidCommandError(`${cmd}: only groups have a web view; answer with a text here.`);
+}
+
 /**
  * Puts a command into the form that the robot API takes, for everybody in a session: `params` is a string
  * that holds JSON, and in a one-to-one chat the session's id is the person's.
- *
- * @throws {InvalidCommandError} for a web view outside of a group, where VVChat has none
  */
 export function toMessage(command: Command, { session_open_id, session_type }: Session): Message {
   const { cmd } = command;
-  if (cmd !== 'send-text' && session_type !== GROUP) {
-    throw new InvalidCommandError(`${cmd}: only groups have a web view; answer with a text here.`);
-  }
   return {
     type: 'cmd',
     session_open_id,

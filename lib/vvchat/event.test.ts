@@ -22,7 +22,7 @@ test.each(Object.values(documented))('reads the documented event $event as it is
   expect(readEvent(event)).toEqual(event);
 });
 
-test('lets unknown fields through and drops them', () => {
+test('readEvent accepts unknown fields and drops them', () => {
   const event = structuredClone(documented.at);
   Object.assign(event, { id: 7 });
   Object.assign(event.data, { more: [] });
@@ -30,18 +30,18 @@ test('lets unknown fields through and drops them', () => {
   expect(readEvent(event)).toEqual(documented.at);
 });
 
-test('knows an event of another name by its envelope alone', () => {
+test('readEvent recognises an undocumented event by its envelope alone', () => {
   expect(readEvent({ event: 'robot-left', version: 'v1' })).toEqual({ unknown: 'robot-left' });
 });
 
-test('takes a text of any kind, the empty one too, and mends lone surrogates', () => {
+test('readEvent accepts any text, also an empty one, and replaces lone surrogates', () => {
   for (const text of ['', '\u0000\n', '👋', 'x'.repeat(50_000)]) {
     expect(readEvent(saying(text))).toEqual(saying(text));
   }
   expect(readEvent(saying('a\ud800b'))).toEqual(saying('a\ufffdb'));
 });
 
-describe('asks nothing of a trigger that is no person', () => {
+describe('readEvent accepts any fields of a trigger that is not a person', () => {
   test.each([[{}], [{ open_id: 'x' }], [{ open_id: null }], [{ open_id: 5 }]])('%j', (fields) => {
     const event = changed(({ data }) =>
       Object.assign(data, { trigger: { target: 'robot', ...fields } }),
@@ -54,7 +54,7 @@ describe('asks nothing of a trigger that is no person', () => {
   });
 });
 
-describe('points at what is wrong', () => {
+describe('readEvent points at each fault', () => {
   test.each([
     ['nothing', undefined, [['', 'must be an object']]],
     [
@@ -148,7 +148,7 @@ describe('points at what is wrong', () => {
     expect(faultsOf(value)).toEqual(expected.map(([pointer, detail]) => ({ pointer, detail })));
   });
 
-  test('an id of 256 characters is right', () => {
+  test('an id of 256 characters is accepted', () => {
     const event = changed(({ data }) =>
       Object.assign(data.session ?? {}, { session_open_id: '群'.repeat(256) }),
     );

@@ -16,7 +16,7 @@ export interface UnknownEvent {
   readonly unknown: string;
 }
 
-/** One thing that is wrong with an event: where (RFC 6901) and what, in a fixed text. */
+/** One fault of an event: where (RFC 6901), and a fixed text that says what. */
 export interface EventFault {
   readonly pointer: string;
   readonly detail: string;
@@ -33,9 +33,9 @@ export class InvalidEventError extends SafeError {
 }
 
 /**
- * Reads the JSON value of a posted event. Fields beyond the documented ones are let through and dropped.
+ * Reads the JSON value of a posted event. Undocumented fields are accepted and dropped.
  *
- * @throws {InvalidEventError} naming every fault; its texts repeat nothing of what was received.
+ * @throws {InvalidEventError} with every fault; its texts repeat nothing of what was received
  */
 export function readEvent(value: unknown): Event | UnknownEvent {
   const { event, version } = parse(Envelope, value);
@@ -59,7 +59,7 @@ const object = <const T extends v.ObjectEntries>(entries: T) =>
 
 const person = object({ target: v.literal('user'), open_id: id });
 
-/** What `open_id` holds for a target other than a person is not documented: nothing depends on it. */
+/** What `open_id` holds for a target other than a person is undocumented: nothing depends on it. */
 const otherTarget = object({ target: id, open_id: v.fallback(v.optional(id), undefined) });
 
 const isPerson = (input: unknown) =>
@@ -109,6 +109,6 @@ function parse<const T extends v.GenericSchema>(schema: T, value: unknown): v.In
   );
 }
 
-/** Every key on the path is one of the schema's own, so none needs escaping and none is the sender's. */
+/** Every key on the path is the schema's own, so none needs escaping and none comes from the sender. */
 const pointerOf = ({ path }: Pick<v.BaseIssue<unknown>, 'path'>) =>
   (path ?? []).map(({ key }) => `/${String(key)}`).join('');

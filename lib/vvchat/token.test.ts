@@ -69,7 +69,7 @@ describe('get', () => {
     });
   });
 
-  test('asks neither VVChat nor the table again while the token is good', async () => {
+  test('asks neither VVChat nor the table again while the token is valid', async () => {
     const fetchToken = vvchat();
     const tokens = createTokens(table, fetchToken);
     const first = await tokens.get(app_id);
@@ -81,7 +81,7 @@ describe('get', () => {
     expect(fetchToken.given()).toBe(2);
   });
 
-  test('takes the token that another worker has stored', async () => {
+  test('uses the token that another worker has stored', async () => {
     const fetchToken = vvchat();
     const first = await createTokens(table, fetchToken).get(app_id);
     expect(await createTokens(table, fetchToken).get(app_id)).toEqual(first);
@@ -99,7 +99,7 @@ describe('get', () => {
     expect(fetchToken.given()).toBe(1);
   });
 
-  test('asks nobody, when another worker has fetched a token since the row was read', async () => {
+  test('does not ask VVChat when another worker has fetched a token since the row was read', async () => {
     const fetchToken = vvchat();
     const slow = { ...table, client: engine.newClient() };
     const reads: unknown[] = [];
@@ -112,7 +112,7 @@ describe('get', () => {
     expect(new Set(reads)).toEqual(new Set([true]));
   });
 
-  test('looks into the table once for all deliveries of a worker', async () => {
+  test('reads the table once for all deliveries of a worker', async () => {
     await put({
       token: 'stored',
       fetched_at: iso(clock.now()),
@@ -126,13 +126,13 @@ describe('get', () => {
     expect(calls).toEqual(['GetItem']);
   });
 
-  test('takes the lease over from a worker that died', async () => {
+  test('takes over the lease of a worker that crashed', async () => {
     await put({ lease_id: 'dead', lease_ends_at: iso(clock.now()) });
     expect(await createTokens(table, vvchat()).get(app_id)).toMatchObject({ token: 'token-1' });
     expect(await row()).not.toHaveProperty('lease_id');
   });
 
-  test('gives up on a worker that takes too long', async () => {
+  test('stops waiting for a worker that takes too long', async () => {
     await put({ lease_id: 'slow', lease_ends_at: iso(clock.now() + 3_600_000) });
     const got = createTokens(table, vvchat()).get(app_id);
     const ticking = setInterval(() => clock.advance(5_000), 10);
@@ -141,7 +141,7 @@ describe('get', () => {
     );
   });
 
-  test('knows its own lease when only the answer was lost', async () => {
+  test('recognises its own lease when only the answer was lost', async () => {
     const client = engine.newClient();
     const isLost = loseFirstAnswer(client, 'UpdateItemCommand');
     const fetchToken = vvchat();
@@ -150,7 +150,7 @@ describe('get', () => {
     expect(isLost()).toBe(true);
   });
 
-  test('uses its token even if the lease has ended meanwhile, and leaves the row to its new holder', async () => {
+  test('uses its token even if its lease has ended, and leaves the row to the next worker', async () => {
     const tokens = createTokens(table, async () => {
       await updateIf(table, { app_id }, { lease_id: 'other' }, ['attribute_exists(lease_id)']);
       return { token: 'mine', expiresAt: clock.now() + 7_200_000 };
@@ -160,7 +160,7 @@ describe('get', () => {
     expect(await row()).not.toHaveProperty('token');
   });
 
-  test('prefers a newer token of the new holder of the lease', async () => {
+  test('prefers the newer token of the worker that has the lease now', async () => {
     const tokens = createTokens(table, async () => {
       clock.advance(1_000);
       const newer = {
@@ -175,7 +175,7 @@ describe('get', () => {
     expect(await tokens.get(app_id)).toMatchObject({ token: 'newer' });
   });
 
-  test('leaves what went wrong with the lease, so that nobody asks again before it ends', async () => {
+  test('stores the error with the lease, so that no worker asks again before it ends', async () => {
     const error = new VVChatError('busy', 'VVChat answered 503', { retryAfterMs: 9_000 });
     const failing = createTokens(table, rejecting(error)).get(app_id);
     await expect(failing).rejects.toMatchObject({
@@ -193,7 +193,7 @@ describe('get', () => {
     expect(await row()).not.toHaveProperty('last_error');
   });
 
-  test('says that an app has no key', async () => {
+  test('rejects for an app without a key', async () => {
     const error = new AppKeyError('app x has no key in APP_KEYS');
     await expect(createTokens(table, rejecting(error)).get(app_id)).rejects.toMatchObject({
       message: 'no token: app x has no key in APP_KEYS',
@@ -201,7 +201,7 @@ describe('get', () => {
     });
   });
 
-  test('tells of anything else by its kind alone', async () => {
+  test('reports any other error by its name alone', async () => {
     const error = new TypeError('secret');
     await expect(createTokens(table, rejecting(error)).get(app_id)).rejects.toMatchObject({
       name: 'NoTokenError',
@@ -217,7 +217,7 @@ describe('get', () => {
 });
 
 describe('replace', () => {
-  test('fetches another token in place of one that is older than a minute', async () => {
+  test('fetches another token for one that is older than a minute', async () => {
     const fetchToken = vvchat();
     const tokens = createTokens(table, fetchToken);
     const rejected = await tokens.get(app_id);
@@ -229,7 +229,7 @@ describe('replace', () => {
     expect(fetchToken.given()).toBe(2);
   });
 
-  test('takes the token of the table when it is another, however young', async () => {
+  test('uses the stored token when it is another, however young', async () => {
     const fetchToken = vvchat();
     const tokens = createTokens(table, fetchToken);
     const rejected = await tokens.get(app_id);

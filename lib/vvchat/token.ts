@@ -7,8 +7,9 @@ import { type FetchedToken, VVChatError } from './api.ts';
 import { AppKeyError } from './app-key.ts';
 
 /*
- * The tokens table: a row per app, so that a hundred cold workers ask VVChat once. Whoever asks holds the
- * row's lease meanwhile. When that fails the lease stays with its error until it ends: so long nobody asks again.
+ * The tokens table has a row per app, so that a hundred cold workers ask VVChat once. The worker that asks holds the
+ * row's lease meanwhile. If VVChat gives no token, the lease stays with the error until it ends, and no worker asks
+ * again before that.
  */
 
 export interface Token extends FetchedToken {
@@ -16,7 +17,7 @@ export interface Token extends FetchedToken {
   readonly fetchedAt: number;
 }
 
-/** There is no token to be had now. The message is fit for a log. */
+/** No token can be had now. The message is safe to log. */
 export class NoTokenError extends Error {
   override readonly name = 'NoTokenError';
   readonly retryAfterMs: number | undefined;
@@ -34,8 +35,8 @@ export interface Tokens {
   /** @throws {NoTokenError} */
   readonly get: (app_id: string) => Promise<Token>;
   /**
-   * Another token in place of one with which VVChat refused a command; nothing when that one is so young
-   * that the command must have been refused for another reason.
+   * Another token in place of one with which VVChat refused a command; undefined when that one is so young that the
+   * command must have been refused for another reason.
    *
    * @throws {NoTokenError}
    */
@@ -44,57 +45,90 @@ export interface Tokens {
 
 export const TOKEN_LEASE_MS = 10_000;
 
-/** A token that VVChat refuses while it is younger than this is not the reason. */
-const YOUNG_MS = 60_000;
+/** A token that VVChat refuses although it is younger than this is not the reason. */
+const MIN_REJECTED_AGE_MS = 60_000;
 
-/** A token is not used in the last minute of its life. */
-const SPARE_MS = 60_000;
+/** A token is not used in the last minute before it expires. */
+const EXPIRY_MARGIN_MS = 60_000;
 
-/** How long to wait for a token that somebody else is fetching. */
-const PATIENCE_MS = 15_000;
+/** How long to wait for a token that another worker is fetching. */
+const MAX_WAIT_MS = 15_000;
 
 const POLL_MS = 200;
 
+type FetchToken = (app_id: string) => Promise<FetchedToken>;
+
 /** @param fetchToken asks VVChat; rejects with {@link VVChatError} or {@link AppKeyError} */
-export function createTokens(
-  table: Table,
-  fetchToken: (app_id: string) => Promise<FetchedToken>,
-): Tokens {
-  const { now } = table;
-  const cache = new Map<string, Token>();
-  const flights = new Map<string, Promise<Token>>();
+export const createTokens = (table: Table, fetchToken: FetchToken): Tokens =>
+  new SharedTokens(table, fetchToken);
 
-  const isUsable = (token: Token | undefined, rejected?: Token): token is Token =>
-    token !== undefined && token.token !== rejected?.token && token.expiresAt - SPARE_MS > now();
+class SharedTokens implements Tokens {
+  readonly #table: Table;
+  readonly #fetchToken: FetchToken;
+  readonly #cache = new Map<string, Token>();
+  /** One look-up per app at a time, however many deliveries of this process wait for it. */
+  readonly #inFlight = new Map<string, Promise<Token>>();
 
-  /** One look into the table at a time and app, however many deliveries of this process wait for it. */
-  const obtain = (app_id: string, rejected?: Token): Promise<Token> => {
-    const flight =
-      flights.get(app_id) ?? waitForToken(app_id, rejected).finally(() => flights.delete(app_id));
-    flights.set(app_id, flight);
-    return flight;
-  };
+  constructor(table: Table, fetchToken: FetchToken) {
+    this.#table = table;
+    this.#fetchToken = fetchToken;
+  }
 
-  const waitForToken = async (app_id: string, rejected?: Token): Promise<Token> => {
-    for (const end = now() + PATIENCE_MS; ; await sleep(POLL_MS)) {
+  async get(app_id: string): Promise<Token> {
+    const cached = this.#cache.get(app_id);
+    return this.#isUsable(cached) ? cached : orNoToken(this.#obtain(app_id));
+  }
+
+  async replace(app_id: string, rejected: Token): Promise<Token | undefined> {
+    const stored = tokenIn(await orNoToken(readRow(this.#table, app_id)));
+    if (this.#isUsable(stored, rejected)) return this.#remember(app_id, stored);
+    const isYoung = this.#table.now() - rejected.fetchedAt < MIN_REJECTED_AGE_MS;
+    return isYoung ? undefined : orNoToken(this.#obtain(app_id, rejected));
+  }
+
+  #isUsable(token: Token | undefined, rejected?: Token): token is Token {
+    return (
+      token !== undefined &&
+      token.token !== rejected?.token &&
+      token.expiresAt - EXPIRY_MARGIN_MS > this.#table.now()
+    );
+  }
+
+  #remember(app_id: string, token: Token): Token {
+    this.#cache.set(app_id, token);
+    return token;
+  }
+
+  #obtain(app_id: string, rejected?: Token): Promise<Token> {
+    const lookUp =
+      this.#inFlight.get(app_id) ??
+      this.#waitForToken(app_id, rejected).finally(() => this.#inFlight.delete(app_id));
+    this.#inFlight.set(app_id, lookUp);
+    return lookUp;
+  }
+
+  async #waitForToken(app_id: string, rejected?: Token): Promise<Token> {
+    const table = this.#table;
+    for (const end = table.now() + MAX_WAIT_MS; ; await sleep(POLL_MS)) {
       const row = await readRow(table, app_id);
       const token = tokenIn(row);
-      if (isUsable(token, rejected)) return remember(app_id, token);
-      const free = Date.parse(row.lease_ends_at ?? '1970-01-01') <= now();
-      const lease_id = free ? await takeLease(table, app_id, row) : undefined;
-      if (lease_id) return remember(app_id, await fetchUnderLease(app_id, lease_id));
-      if (!free && row.last_error !== undefined) throw new NoTokenError(row.last_error);
-      if (now() >= end) throw new NoTokenError('another worker is still fetching the token');
+      if (this.#isUsable(token, rejected)) return this.#remember(app_id, token);
+      const isFree = Date.parse(row.lease_ends_at ?? '1970-01-01') <= table.now();
+      const lease_id = isFree ? await takeLease(table, app_id, row) : undefined;
+      if (lease_id) return this.#remember(app_id, await this.#fetchUnderLease(app_id, lease_id));
+      if (!isFree && row.last_error !== undefined) throw new NoTokenError(row.last_error);
+      if (table.now() >= end) throw new NoTokenError('another worker is still fetching the token');
     }
-  };
+  }
 
-  const fetchUnderLease = async (app_id: string, lease_id: string): Promise<Token> => {
+  async #fetchUnderLease(app_id: string, lease_id: string): Promise<Token> {
+    const table = this.#table;
     try {
-      const token = { ...(await fetchToken(app_id)), fetchedAt: now() };
+      const token = { ...(await this.#fetchToken(app_id)), fetchedAt: table.now() };
       if (await storeToken(table, app_id, lease_id, token)) return token;
-      // The lease had ended, and somebody else may have a newer one: the table's is everybody's.
+      // Our lease expired, so another worker may have stored a newer token; the stored token wins.
       const stored = tokenIn(await readRow(table, app_id));
-      return isUsable(stored) && stored.fetchedAt >= token.fetchedAt ? stored : token;
+      return this.#isUsable(stored) && stored.fetchedAt >= token.fetchedAt ? stored : token;
     } catch (cause) {
       if (!(cause instanceof VVChatError || cause instanceof AppKeyError)) throw cause;
       const message = `no token: ${cause.message}`;
@@ -102,31 +136,13 @@ export function createTokens(
       const retryAfterMs = cause instanceof VVChatError ? cause.retryAfterMs : undefined;
       throw new NoTokenError(message, { cause, retryAfterMs });
     }
-  };
-
-  const remember = (app_id: string, token: Token): Token => {
-    cache.set(app_id, token);
-    return token;
-  };
-
-  return {
-    get: async (app_id) => {
-      const cached = cache.get(app_id);
-      return isUsable(cached) ? cached : orNoToken(obtain(app_id));
-    },
-    replace: async (app_id, rejected) => {
-      const stored = tokenIn(await orNoToken(readRow(table, app_id)));
-      if (isUsable(stored, rejected)) return remember(app_id, stored);
-      const isYoung = now() - rejected.fetchedAt < YOUNG_MS;
-      return isYoung ? undefined : orNoToken(obtain(app_id, rejected));
-    },
-  };
+  }
 }
 
-/** Whatever it is that stands between a delivery and its token: nothing was sent, and later may be better. */
-async function orNoToken<T>(looked: Promise<T>): Promise<T> {
+/** Whatever kept a delivery from its token, nothing was sent, and a later attempt may succeed. */
+async function orNoToken<T>(lookUp: Promise<T>): Promise<T> {
   try {
-    return await looked;
+    return await lookUp;
   } catch (cause) {
     if (cause instanceof NoTokenError) throw cause;
     throw new NoTokenError(`no token: ${errorFields(cause).error}`, { cause });
@@ -159,7 +175,7 @@ function tokenIn({ token, fetched_at, expires_at }: TokenRow): Token | undefined
   return { token, fetchedAt: Date.parse(fetched_at), expiresAt: expires_at * 1_000 };
 }
 
-/** Takes the lease if the row is as seen; returns its id, or nothing if somebody else was faster. */
+/** Takes the lease if the row is as it was read; returns its id, or undefined if another worker was faster. */
 async function takeLease(
   table: Table,
   app_id: string,
@@ -179,7 +195,7 @@ async function takeLease(
 const unchanged = (name: string, seen: string | undefined) =>
   seen === undefined ? `attribute_not_exists(#${name})` : `#${name} = :seen_${name}`;
 
-/** Gives the lease back with what it was taken for. Should it have ended, the token still serves this worker. */
+/** Stores the token and gives the lease back. If the lease has ended, the token still serves this worker. */
 const storeToken = (table: Table, app_id: string, lease_id: string, token: Token) =>
   updateIf(
     table,
@@ -191,11 +207,11 @@ const storeToken = (table: Table, app_id: string, lease_id: string, token: Token
       lease_id: undefined,
       lease_ends_at: undefined,
     },
-    [HELD],
-    { held: lease_id },
+    [HAS_LEASE],
+    { own_lease_id: lease_id },
   );
 
 const storeError = (table: Table, app_id: string, lease_id: string, last_error: string) =>
-  updateIf(table, { app_id }, { last_error }, [HELD], { held: lease_id });
+  updateIf(table, { app_id }, { last_error }, [HAS_LEASE], { own_lease_id: lease_id });
 
-const HELD = '#lease_id = :held';
+const HAS_LEASE = '#lease_id = :own_lease_id';

@@ -1,13 +1,15 @@
-import type { Carried } from './robot-api.ts';
+import { commandOf, type ReceivedCommand } from './robot-api.ts';
 
-/** A line of what a robot had VVChat do. */
-export function describe({ robot_no, message, params }: Carried): string {
+/** One line about a command, for the terminal. */
+export function describe(received: ReceivedCommand): string {
+  const { robot_no, message } = received;
   const place = message.session_type === '2' ? 'group' : 'chat with';
-  return `${place} ${message.session_open_id}  ◀ ${robot_no}: ${did(message.content.cmd, params)}`;
+  return `${place} ${message.session_open_id}  ◀ ${robot_no}: ${textOf(received)}`;
 }
 
-function did(cmd: Carried['message']['content']['cmd'], params: Carried['params']): string {
-  if (cmd === 'send-text') return params.text ?? '';
-  const details = Object.entries(params).map(([name, value]) => `${name} ${value}`);
-  return `[${[cmd, ...details].join(', ')}]`;
+function textOf(received: ReceivedCommand): string {
+  const command = commandOf(received);
+  if (command.cmd === 'send-text') return command.params.text;
+  const details = Object.entries(received.params).map(([name, value]) => `${name} ${value}`);
+  return `[${[command.cmd, ...details].join(', ')}]`;
 }

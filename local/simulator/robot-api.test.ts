@@ -6,18 +6,18 @@ import {
   sendText,
   toMessage,
 } from '../../lib/vvchat/command.ts';
-import { describe as told } from './conversation.ts';
-import { type Carried, createRobotApiSimulator } from './robot-api.ts';
+import { describe as lineOf } from './conversation.ts';
+import { createRobotApiSimulator, type ReceivedCommand } from './robot-api.ts';
 
-let carried: Carried[];
+let received: ReceivedCommand[];
 let now = 0;
 let vvchat: ReturnType<typeof createRobotApiSimulator>;
 
 beforeEach(() => {
-  carried = [];
+  received = [];
   vvchat = createRobotApiSimulator({
     apps: new Map([['test', '123456']]),
-    onCarried: (it) => carried.push(it),
+    onCommand: (command) => received.push(command),
     now: () => now,
   });
 });
@@ -45,7 +45,7 @@ const send = async (body: unknown, query?: string, headers = {}) => {
 
 const refused = (err_msg: string) => ({ status: 400, body: { err_code: 400, err_msg } });
 
-test('gives a token for two hours', async () => {
+test('issues a token for two hours', async () => {
   expect(await tokenOf()).toEqual({
     status: 200,
     body: { token: expect.stringMatching(/^[\da-f]{32}$/), expire_in: 7_200 },
@@ -53,20 +53,20 @@ test('gives a token for two hours', async () => {
 });
 
 test.each(['', 'app_id=test', 'app_id=test&app_key=x', 'app_id=other&app_key=123456'])(
-  'gives no token for the query %j',
+  'issues no token for the query %j',
   async (query) => {
     expect(await tokenOf(query)).toEqual(refused('wrong app_id or app_key'));
   },
 );
 
-test('takes a token until it expires', async () => {
+test('accepts a token until it expires', async () => {
   const { token } = (await tokenOf()).body;
   const query = `robot_no=xds2323&token=${token}`;
   now += 7_199_999;
   expect(await send(message, query)).toEqual({ status: 200, body: {} });
   now += 1;
   expect(await send(message, query)).toEqual(refused('token wrong or expired'));
-  expect(carried).toHaveLength(1);
+  expect(received).toHaveLength(1);
 });
 
 test.each([
@@ -82,11 +82,11 @@ test.each([
     '[webview-group-refresh, height 234, url https://example.com/]',
   ],
   [closeWebview(), {}, '[webview-group-close]'],
-])('carries out what the builders make: $cmd', async (command, params, line) => {
+])('carries out a command of the builders: $cmd', async (command, params, line) => {
   const body = toMessage(command, group);
   expect(await send(body)).toEqual({ status: 200, body: {} });
-  expect(carried).toEqual([{ robot_no: 'xds2323', app_id: 'test', message: body, params }]);
-  expect(told(carried[0] as Carried)).toBe(`group g  ◀ xds2323: ${line}`);
+  expect(received).toEqual([{ robot_no: 'xds2323', app_id: 'test', message: body, params }]);
+  expect(lineOf(received[0] as ReceivedCommand)).toBe(`group g  ◀ xds2323: ${line}`);
 });
 
 test("carries out the documentation's own example", async () => {
@@ -100,17 +100,17 @@ describe('refuses', () => {
     ['no session', { session_open_id: undefined }, /^session_open_id: /],
     ['an empty session', { session_open_id: '' }, /^session_open_id: /],
     ['a session type that is a number', { session_type: 2 }, /^session_type: /],
-    ['another kind of receiver', { to_type: '3' }, /^to_type: /],
+    ['an unknown receiver type', { to_type: '3' }, /^to_type: /],
     ['no receiver', { to: '' }, /^to: /],
     ['an unknown command', { content: { cmd: 'dance' } }, /^content.cmd: /],
     ['an unknown field', { more: 1 }, /^more: /],
     [
-      'params that are no string',
+      'params that are not a string',
       { content: { cmd: 'send-text', params: { text: 'x' } } },
       /^content.params: must be a string of JSON/,
     ],
     [
-      'params that are no JSON',
+      'params that are not JSON',
       { content: { cmd: 'send-text', params: 'text' } },
       /content.params/,
     ],
@@ -126,12 +126,12 @@ describe('refuses', () => {
       /content.params: text/,
     ],
     [
-      'a height without a meaning',
+      'a meaningless height',
       { content: { cmd: 'webview-group-open', params: '{"height":"120%","url":""}' } },
       /content.params: height/,
     ],
     [
-      'an address of another kind',
+      'an address of another protocol',
       { content: { cmd: 'webview-group-refresh', params: '{"url":"file:///x"}' } },
       /content.params: url/,
     ],
@@ -145,10 +145,10 @@ describe('refuses', () => {
       status: 400,
       body: { err_code: 400, err_msg: expect.stringMatching(err_msg) },
     });
-    expect(carried).toEqual([]);
+    expect(received).toEqual([]);
   });
 
-  test('what is not JSON, or not said to be', async () => {
+  test('a body that is not JSON or not declared as JSON', async () => {
     expect(await send('{')).toMatchObject({ status: 400 });
     expect(await send(message, undefined, { 'Content-Type': 'text/plain' })).toEqual(
       refused('the content type must be application/json'),
@@ -161,7 +161,7 @@ describe('refuses', () => {
     expect(await send(message, 'robot_no=x')).toEqual(refused('token wrong or expired'));
   });
 
-  test('other paths', async () => {
+  test('unknown paths', async () => {
     expect((await vvchat.request('/robotapi/v2/token')).status).toBe(404);
   });
 });

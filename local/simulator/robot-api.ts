@@ -1,21 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import * as v from 'valibot';
+import type { Command } from '../../lib/vvchat/command.ts';
 
-/** What a robot had VVChat do. */
-export interface Carried {
+/** A valid command of a robot, as VVChat received it. */
+export interface ReceivedCommand {
   readonly robot_no: string;
   readonly app_id: string;
   readonly message: Message;
-  /** Of `message.content`, no longer a string. */
+  /** `message.content.params`, parsed. */
   readonly params: Readonly<Record<string, string | undefined>>;
 }
 
 export interface SimulatorOptions {
   /** App ids and their keys. */
   readonly apps: ReadonlyMap<string, string>;
-  readonly onCarried: (carried: Carried) => void;
-  /** For how many seconds a token is good. */
+  readonly onCommand: (command: ReceivedCommand) => void;
+  /** The lifetime of a token. */
   readonly tokenSeconds?: number;
   readonly now?: () => number;
 }
@@ -26,7 +27,7 @@ export interface SimulatorOptions {
  */
 export function createRobotApiSimulator({
   apps,
-  onCarried,
+  onCommand,
   tokenSeconds = 7_200,
   now = Date.now,
 }: SimulatorOptions): Hono {
@@ -53,11 +54,16 @@ export function createRobotApiSimulator({
         return refuse(c, `${v.getDotPath(issue) ?? 'body'}: ${issue.message}`);
       }
       const { params, ...message } = body.output;
-      onCarried({ robot_no, app_id: holder.app_id, message, params });
+      onCommand({ robot_no, app_id: holder.app_id, message, params });
       return c.json({});
     })
     .notFound((c) => c.json({ err_code: 404, err_msg: 'no such endpoint' }, 404));
 }
+
+/** The command that a robot sent, as lib/vvchat/command.ts makes it. */
+export const commandOf = ({ message: { content }, params }: ReceivedCommand): Command =>
+  // PARAMS has a schema for each command, and the params have passed it.
+  ({ cmd: content.cmd, params }) as Command;
 
 const refuse = (c: Context, err_msg: string) => c.json({ err_code: 400, err_msg }, 400);
 
@@ -72,11 +78,18 @@ const url = v.pipe(
 );
 const height = v.pipe(v.string(), v.regex(/^(?:(?:[1-9]\d?|100)%|[1-9]\d*)$/));
 
-const PARAMS = {
+type ParamsOf<C extends Command> = C extends { readonly params: infer Params }
+  ? Params
+  : Readonly<Record<string, never>>;
+
+/** VVChat's own check of the params. A command of lib/vvchat/command.ts that is missing here does not compile. */
+const PARAMS: {
+  readonly [C in Command as C['cmd']]: v.GenericSchema<unknown, ParamsOf<C>>;
+} = {
   'send-text': v.strictObject({ text }),
   'webview-group-open': v.strictObject({ height, url }),
   'webview-group-close': v.strictObject({}),
-  'webview-group-refresh': v.strictObject({ height: v.optional(height), url }),
+  'webview-group-refresh': v.strictObject({ height: v.exactOptional(height), url }),
 };
 
 const Message = v.strictObject({
@@ -86,7 +99,7 @@ const Message = v.strictObject({
   to_type: kind,
   to: text,
   content: v.strictObject({
-    cmd: v.picklist(Object.keys(PARAMS) as (keyof typeof PARAMS)[]),
+    cmd: v.picklist(Object.keys(PARAMS) as Command['cmd'][]),
     params: v.optional(v.string('must be a string of JSON')),
   }),
 });
@@ -100,7 +113,7 @@ const SentMessage = v.pipe(
     'only groups have a web view',
   ),
   v.rawTransform(({ dataset: { value }, addIssue, NEVER }) => {
-    const schema: v.GenericSchema<unknown, Carried['params']> = PARAMS[value.content.cmd];
+    const schema: v.GenericSchema<unknown, ReceivedCommand['params']> = PARAMS[value.content.cmd];
     const params = v.safeParse(schema, parseJson(value.content.params ?? '{}'));
     if (params.success) return { ...value, params: params.output };
     const [issue] = params.issues;

@@ -3,31 +3,31 @@ import { streamSSE } from 'hono/streaming';
 import type { Change } from './state.ts';
 import type { Store } from './store.ts';
 
-/** A comment in the stream now and then finds out pages that are gone. */
+/** A comment is written this often, so that closed pages are noticed. */
 const PING_MS = 15_000;
 
-/** A page that is so far behind gets all anew instead. */
+/** A page that is this many changes behind gets a new snapshot instead. */
 const MAX_BEHIND = 2_000;
 
 /**
- * Server-sent events: `whole` has all that there is, and each `changes` what came since.
+ * Server-sent events: `snapshot` with the whole state, then `changes` as they come.
  * Source: HTML Living Standard, section 9.2.
  */
 export const streamChanges =
   (store: Store, adminUrl: string): Handler =>
   (c) =>
     streamSSE(c, async (stream) => {
-      let changes: Change[] | 'whole' = 'whole';
+      let changes: Change[] | 'snapshot' = 'snapshot';
       let wake = () => {};
-      const end = store.listen((change) => {
-        if (changes === 'whole') return;
+      const stopListening = store.listen((change) => {
+        if (changes === 'snapshot') return;
         if (changes.length < MAX_BEHIND) changes.push(change);
-        else changes = 'whole';
+        else changes = 'snapshot';
         wake();
       });
       const ping = setInterval(() => void stream.write(':\n\n'), PING_MS);
       stream.onAbort(() => {
-        end();
+        stopListening();
         clearInterval(ping);
         wake();
       });
@@ -38,9 +38,9 @@ export const streamChanges =
           });
           continue;
         }
-        const event = changes === 'whole' ? 'whole' : 'changes';
-        const told = changes === 'whole' ? { changes: store.whole(), adminUrl } : changes;
+        const event = changes === 'snapshot' ? 'snapshot' : 'changes';
+        const data = changes === 'snapshot' ? { changes: store.snapshot(), adminUrl } : changes;
         changes = [];
-        await stream.writeSSE({ event, data: JSON.stringify(told) });
+        await stream.writeSSE({ event, data: JSON.stringify(data) });
       }
     });

@@ -1,23 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import type { Event } from '../../lib/vvchat/event.ts';
-import type { Carried } from '../simulator/robot-api.ts';
-import {
-  type Chat,
-  type Line,
-  type Membership,
-  pairOf,
-  type RobotAccount,
-  type Webview,
-} from './state.ts';
+import { commandOf, type ReceivedCommand } from '../simulator/robot-api.ts';
+import { effectOf } from './commands.ts';
+import { StudioError } from './errors.ts';
+import { type Chat, type Line, type Membership, pairOf, type RobotAccount } from './state.ts';
 import type { Store } from './store.ts';
 
-/** What a person does is not possible: no such chat, or the robot is in it already. The message is for them. */
-export class ImpossibleError extends Error {
-  override readonly name = 'ImpossibleError';
-}
-
-/** Who is there at the start: the robots and sessions that VVChat's documentation names, and some more. */
+/** The studio starts with the robots and sessions of VVChat's documentation, and a few more. */
 const PEOPLE = [
   { open_id: 'T8UDxMFSYBeU-N4jCCy0PIYk7KavHYnU', name: '小明' },
   { open_id: 'Jb7mNq2cRw0sKx5hYt9fLz4aPv8dGe1u', name: 'Anna' },
@@ -47,7 +37,7 @@ const GROUPS = [
   { session_open_id: 'hwWj3RPotzas_nQwGHTqwB0KnUy8hLBp', name: '读书会 Book club', robots: [] },
 ];
 
-/** The chats, and what people and robots do in them. What VVChat would post of it is returned. */
+/** The chats. Each action of a person returns the events that VVChat would post. */
 export class Chats {
   readonly #store: Store;
   readonly #now: () => number;
@@ -75,26 +65,26 @@ export class Chats {
   /** A group without robots. */
   create(name: string): Chat {
     const chat = this.#chatOf({ session_open_id: randomUUID(), session_type: '2' }, '', name);
-    if (!chat) throw new ImpossibleError('There are too many chats.');
+    if (!chat) throw new StudioError('too-many-chats');
     return chat;
   }
 
-  /** A person pulls a robot into a group. */
+  /** A person adds a robot to a group. */
   join(chatId: string, robot_no: string, person: string): Event[] {
     const chat = this.#chat(chatId);
     const robot = this.#robot(robot_no);
-    if (chat.session_type !== '2') throw new ImpossibleError('Robots are pulled into groups only.');
-    if (chat.robots.includes(robot_no)) throw new ImpossibleError('The robot is in the group.');
+    if (chat.session_type !== '2') throw new StudioError('groups-only');
+    if (chat.robots.includes(robot_no)) throw new StudioError('robot-already-in-group');
     this.#withRobot(chat, robot_no);
-    this.#write({ chat: chatId, person, robot_no, did: 'joined' });
+    this.#addLine({ chat: chatId, person, robot_no, kind: 'joined' });
     return [{ event: 'join-group-for-invite', version: 'v1', data: about(chat, robot, person) }];
   }
 
-  /** A person opens a group: VVChat tells each robot in it. */
+  /** A person opens a group: VVChat posts an event for each robot in it. */
   open(chatId: string, person: string): Event[] {
     const chat = this.#chat(chatId);
     if (chat.session_type !== '2') return [];
-    this.#write({ chat: chatId, person, did: 'opened' });
+    this.#addLine({ chat: chatId, person, kind: 'opened' });
     return chat.robots.map((robot_no) => ({
       event: 'session-open',
       version: 'v1',
@@ -103,18 +93,19 @@ export class Chats {
   }
 
   /**
-   * A person says something; VVChat tells each robot that is mentioned, and in a one-to-one chat the robot.
+   * A person sends a message: VVChat posts an event for each robot that is mentioned, and for the robot of a
+   * one-to-one chat.
    *
-   * @param keepMentions whether the text that VVChat posts has the robots' names in it, which is not documented
+   * @param keepMentions whether the posted text contains the robots' names, which VVChat does not document
    */
-  say(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
+  send(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
     const chat = this.#chat(chatId);
     const robots = chat.robots.map((robot_no) => this.#robot(robot_no));
     const isGroup = chat.session_type === '2';
     const { mentioned, rest } = mentions(text, robots);
     const addressed = isGroup ? mentioned : robots;
-    const did = addressed.length > 0 ? 'said' : 'said-to-nobody';
-    this.#write({ chat: chatId, person, did, text });
+    const kind = addressed.length > 0 ? 'message' : 'message-without-mention';
+    this.#addLine({ chat: chatId, person, kind, text });
     return addressed.map((robot) => ({
       event: 'at',
       version: 'v1',
@@ -125,8 +116,9 @@ export class Chats {
     }));
   }
 
-  /** A robot had VVChat do something. */
-  carry({ robot_no, app_id, message, params }: Carried): void {
+  /** Carries out a robot's command in its chat. */
+  applyCommand(received: ReceivedCommand): void {
+    const { robot_no, app_id, message } = received;
     const robot = this.#store.get('robots', robot_no);
     if (!robot && this.#hasRoom('robots')) {
       this.#store.set('robots', robot_no, { robot_no, app_id, open_id: '', name: robot_no });
@@ -134,35 +126,13 @@ export class Chats {
     const known = this.#chatOf(message, robot_no);
     if (!known) return;
     const chat = this.#withRobot(known, robot_no);
-    const line = { chat: chat.id, robot_no };
-    const { height = chat.webview?.height ?? '50%', url = '', text = '' } = params;
-    const show = (webview: Webview | undefined) =>
-      this.#store.set('chats', chat.id, { ...chat, webview });
-    switch (message.content.cmd) {
-      case 'send-text':
-        this.#write({ ...line, did: 'said', text });
-        break;
-      case 'webview-group-open':
-        show({ height, url, robot_no, load: randomUUID() });
-        this.#write({ ...line, did: 'webview-opened', text: `${url} (${height})` });
-        break;
-      case 'webview-group-refresh':
-        // What VVChat does where none is open is not documented, so do not count on it.
-        if (chat.webview) show({ height, url, robot_no, load: randomUUID() });
-        this.#write({
-          ...line,
-          did: chat.webview ? 'webview-changed' : 'webview-missed',
-          text: `${url} (${height})`,
-        });
-        break;
-      case 'webview-group-close':
-        show(undefined);
-        this.#write({ ...line, did: 'webview-closed' });
-    }
+    const { webview, line } = effectOf(commandOf(received), robot_no, chat.webview);
+    if (webview !== chat.webview) this.#store.set('chats', chat.id, { ...chat, webview });
+    this.#addLine({ chat: chat.id, robot_no, ...line });
   }
 
-  /** A robot is in a session, as its row in the memberships table says. */
-  meet(row: Membership): void {
+  /** Adds the robot and the chat of a row of the memberships table. */
+  addMembership(row: Membership): void {
     const { success, output } = v.safeParse(MembershipRow, row);
     if (!success) return;
     const { robot_no, app_id, robot_open_id: open_id } = output;
@@ -173,7 +143,7 @@ export class Chats {
     if (chat) this.#withRobot(chat, robot_no);
   }
 
-  /** The chat of a session, new if need be and there is room. */
+  /** The chat of a session, created if it is unknown and there is room. */
   #chatOf(
     { session_open_id, session_type }: Pick<Chat, 'session_open_id' | 'session_type'>,
     robot_no: string,
@@ -188,7 +158,7 @@ export class Chats {
     return chat;
   }
 
-  /** A person's robots share the session. */
+  /** A person's one-to-one chats all have the same session, so the robot is part of the chat's id. */
   #oneToOne(session_open_id: string, robot_no: string): Chat | undefined {
     const id = pairOf(session_open_id, robot_no);
     const known = this.#store.get('chats', id);
@@ -203,7 +173,7 @@ export class Chats {
     return chat;
   }
 
-  /** What comes from elsewhere is not to fill the page without end; on the wire it is all the same. */
+  /** Keeps sessions and robots from elsewhere from filling the page; their traffic is shown all the same. */
   #hasRoom(of: 'chats' | 'robots'): boolean {
     return this.#store.state[of].size < MAX_CHATS;
   }
@@ -217,17 +187,17 @@ export class Chats {
 
   #chat(id: string): Chat {
     const chat = this.#store.get('chats', id);
-    if (!chat) throw new ImpossibleError('There is no such chat.');
+    if (!chat) throw new StudioError('no-such-chat');
     return chat;
   }
 
   #robot(robot_no: string): RobotAccount {
     const robot = this.#store.get('robots', robot_no);
-    if (!robot) throw new ImpossibleError('There is no such robot.');
+    if (!robot) throw new StudioError('no-such-robot');
     return robot;
   }
 
-  #write(line: Omit<Line, 'id' | 'at'>): void {
+  #addLine(line: Omit<Line, 'id' | 'at'>): void {
     const id = randomUUID();
     this.#store.set('lines', id, { ...line, id, at: this.#now() });
   }
@@ -250,7 +220,7 @@ const about = (chat: Chat, robot: RobotAccount, person: string) => ({
   trigger: { open_id: person, target: 'user' },
 });
 
-/** Which robots a text mentions by `@` and name, and what it says beside that. */
+/** The robots that a text mentions by `@` and name, and the text without the mentions. */
 export function mentions<T extends Pick<RobotAccount, 'name'>>(
   text: string,
   robots: readonly T[],
@@ -263,7 +233,7 @@ export function mentions<T extends Pick<RobotAccount, 'name'>>(
     if (robot) {
       mentioned.add(robot);
       i += robot.name.length + 1;
-      // With its name goes the space behind it, which the completion wrote.
+      // The completion puts a space behind the name; it goes with the name.
       if (text[i] === ' ') i++;
     } else rest += text[i++];
   }

@@ -8,17 +8,17 @@ export interface MembershipsOptions {
   readonly client: DynamoDBClient;
   readonly table: string;
   readonly store: Store;
-  /** A row is new, or another. */
+  /** Called for every row that was added or changed. */
   readonly onRow: (row: Membership) => void;
 }
 
-const LOOK_MS = 300;
+const POLL_MS = 300;
 
-/** Keeps the memberships in the studio as they are in the table, while anybody looks. */
+/** Keeps the studio's memberships equal to the table's for as long as a page is open. */
 export function watchMemberships(options: MembershipsOptions): { readonly stop: () => void } {
   const { client, table, store, onRow } = options;
-  const end = new AbortController();
-  const look = async () => {
+  const stopped = new AbortController();
+  const refresh = async () => {
     const gone = new Set(store.state.memberships.keys());
     for (const row of await rowsOf(client, table)) {
       const id = pairOf(`${row.session_open_id}`, `${row.robot_open_id}`);
@@ -29,14 +29,14 @@ export function watchMemberships(options: MembershipsOptions): { readonly stop: 
     }
     for (const id of gone) store.set('memberships', id, null);
   };
-  const watch = async () => {
-    for (; !end.signal.aborted; await sleep(LOOK_MS)) {
-      // The engine may be busy or on its way out; the next look is soon.
-      if (store.isWatched) await look().catch(() => {});
+  const poll = async () => {
+    for (; !stopped.signal.aborted; await sleep(POLL_MS)) {
+      // The engine may be busy or stopping; the next poll is soon.
+      if (store.isWatched) await refresh().catch(() => {});
     }
   };
-  void watch();
-  return { stop: () => end.abort() };
+  void poll();
+  return { stop: () => stopped.abort() };
 }
 
 async function rowsOf(client: DynamoDBClient, TableName: string): Promise<Membership[]> {

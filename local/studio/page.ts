@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-/** What a browser loads, each as text. */
+/** The files of the page, as text. */
 export interface Page {
   readonly html: string;
   readonly script: string;
@@ -11,7 +11,7 @@ export interface Page {
 
 const FOLDER = fileURLToPath(new URL('page', import.meta.url));
 
-/** Builds the page. It takes a moment, and only who opens it needs it. */
+/** Builds the page. */
 export async function buildPage(): Promise<Page> {
   const [html, { outputFiles }] = await Promise.all([
     readFile(`${FOLDER}/index.html`, 'utf8'),

@@ -1,6 +1,9 @@
+import type { Item } from '../../lib/inbox/item.ts';
+import type { LineKind } from './commands.ts';
+
 /*
- * What the studio knows, on either side of the wire: the server keeps it, every open page has a copy. It consists
- * of collections of values by id; all that ever happens to it is a change of one value.
+ * The studio's state. The server holds it and every open page has a copy. It is made of collections of values by
+ * id, and the only thing that ever happens to it is a change of one value.
  */
 
 export interface Person {
@@ -20,7 +23,7 @@ export interface Chat {
   readonly session_open_id: string;
   readonly session_type: '1' | '2';
   readonly name: string;
-  /** Who takes part, by `robot_no`. */
+  /** The robots in the chat, by `robot_no`. */
   readonly robots: readonly string[];
   readonly webview?: Webview | undefined;
 }
@@ -30,67 +33,67 @@ export interface Webview {
   readonly height: string;
   readonly url: string;
   readonly robot_no: string;
-  /** Another at every opening and refreshing: the page is to be loaded again. */
+  /** Changes whenever the page has to be loaded again. */
   readonly load: string;
 }
 
-/** What stands in a chat. */
+/** A line of a chat: a message or a note. */
 export interface Line {
   readonly id: string;
   readonly chat: string;
   /** Milliseconds since 1970. */
   readonly at: number;
+  /** The person who acted; left out where a robot did. */
   readonly person?: string;
   readonly robot_no?: string;
-  readonly did:
-    | 'said'
-    | 'said-to-nobody'
-    | 'joined'
-    | 'opened'
-    | 'webview-opened'
-    | 'webview-changed'
-    | 'webview-missed'
-    | 'webview-closed';
+  readonly kind: LineKind;
   readonly text?: string;
 }
 
-/** A request and its answer: an event of VVChat's, or a call of its robot API. */
+/** A request and its response: an event from VVChat, or a call of its robot API. */
 export interface Exchange {
   readonly id: string;
   readonly kind: 'event' | 'command' | 'token';
-  /** Of the event or the command; of a token, its app. */
+  /** The event or the command; for a token, the app id. */
   readonly name: string;
   readonly robot_no?: string | undefined;
   readonly at: number;
   readonly body: string;
-  /** Left out until there is an answer; 0 when there was none, or it did not arrive. */
+  /** Absent while the request is in flight; 0 when no response arrived. */
   readonly status?: number;
   readonly ms?: number;
   readonly answer?: string;
-  /** The inbox row that came of an event, by the id it has here. */
+  /** Why the webhook did not respond. */
+  readonly failure?: string;
+  /** The event's inbox row, by its id in the studio. */
   readonly row?: string;
 }
 
-/** A row of the inbox table, as far as it tells how an answer fares. */
-export interface Row {
+/** The parts of an inbox row that show how its reply is doing. */
+export interface Row extends Pick<Item, 'status' | 'claims' | 'sent'> {
   readonly id: string;
-  readonly status: string;
-  readonly claims: number;
-  readonly sent: number;
-  readonly next_attempt_at: string | undefined;
-  readonly last_error: string | undefined;
-  readonly unknown: readonly number[] | undefined;
+  readonly phase: Item['phase'] | undefined;
+  readonly next_attempt_at: Item['next_attempt_at'] | undefined;
+  readonly last_error: Item['last_error'] | undefined;
+  readonly unknown: Item['unknown'] | undefined;
 }
 
-/** More rows of the memberships table are not shown. */
+/** How many rows of the memberships table are shown at most. */
 export const MAX_MEMBERSHIPS = 500;
 
 /** A row of the memberships table, as it is. */
 export type Membership = Readonly<Record<string, unknown>>;
 
-/** How the simulated VVChat takes commands. */
-export const WEATHERS = ['fine', 'error', 'throttled', 'slow', 'lost', 'expired'] as const;
-export type Weather = (typeof WEATHERS)[number];
+/** How the simulated VVChat fails. */
+export const FAULTS = [
+  'none',
+  'server-error',
+  'throttled',
+  'slow',
+  'response-lost',
+  'tokens-expire',
+] as const;
+export type Fault = (typeof FAULTS)[number];
 
 export interface Collections {
   readonly people: Person;
@@ -100,13 +103,13 @@ export interface Collections {
   readonly exchanges: Exchange;
   readonly rows: Row;
   readonly memberships: Membership;
-  /** Of one value, `now`. */
-  readonly weather: Weather;
+  /** One value, under the id `now`. */
+  readonly faults: Fault;
 }
 
 export type CollectionName = keyof Collections;
 
-/** A value that is new or another; null: it is gone. */
+/** A value that was added or replaced; `null` if it was removed. */
 export type Change = {
   [Name in CollectionName]: {
     readonly of: Name;
@@ -115,10 +118,10 @@ export type Change = {
   };
 }[CollectionName];
 
-/** Two ids as one, which no other two make. */
+/** Joins two ids into one; no other pair gives the same. */
 export const pairOf = (a: string, b: string): string => JSON.stringify([a, b]);
 
-/** Of what comes without end the oldest is forgotten. */
+/** How many values of the collections that keep growing are kept; the oldest are dropped. */
 export const LIMITS = { lines: 1_000, exchanges: 300, rows: 300 } as const;
 
 export type State = { readonly [Name in CollectionName]: ReadonlyMap<string, Collections[Name]> };
@@ -131,11 +134,11 @@ export const emptyState = (): State => ({
   exchanges: new Map(),
   rows: new Map(),
   memberships: new Map(),
-  weather: new Map(),
+  faults: new Map(),
 });
 
 /** Makes a change, in place. */
-export function apply(state: State, { of, id, value }: Change): void {
+export function applyChange(state: State, { of, id, value }: Change): void {
   const values = state[of] as Map<string, unknown>;
   if (value === null) values.delete(id);
   else values.set(id, value);
@@ -144,11 +147,11 @@ export function apply(state: State, { of, id, value }: Change): void {
   if (oldest !== undefined && values.size > limit) values.delete(oldest);
 }
 
-/** What it is after some changes; what it was before stays. */
-export function after(before: State, changes: readonly Change[]): State {
+/** The state after some changes; the given one stays as it is. */
+export function withChanges(before: State, changes: readonly Change[]): State {
   const touched = new Set(changes.map(({ of }) => of));
   const copies = [...touched].map((of) => [of, new Map<string, unknown>(before[of])]);
   const state: State = { ...before, ...Object.fromEntries(copies) };
-  for (const change of changes) apply(state, change);
+  for (const change of changes) applyChange(state, change);
   return state;
 }

@@ -1,5 +1,5 @@
 import {
-  apply,
+  applyChange,
   type Change,
   type CollectionName,
   type Collections,
@@ -9,7 +9,7 @@ import {
 
 export type Listener = (change: Change) => void;
 
-/** The studio's state on the server's side, and who is told of its changes. */
+/** The server's copy of the studio's state, which notifies its listeners of every change. */
 export class Store {
   readonly #state: State = emptyState();
   readonly #listeners = new Set<Listener>();
@@ -18,7 +18,7 @@ export class Store {
     return this.#state;
   }
 
-  /** Whether anybody looks. */
+  /** Whether a page is open. */
   get isWatched(): boolean {
     return this.#listeners.size > 0;
   }
@@ -29,18 +29,18 @@ export class Store {
 
   set<Name extends CollectionName>(of: Name, id: string, value: Collections[Name] | null): void {
     const change = { of, id, value } as Change;
-    apply(this.#state, change);
+    applyChange(this.#state, change);
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** Changes that make the whole of it out of nothing. */
-  whole(): Change[] {
+  /** The changes that make this state out of an empty one. */
+  snapshot(): Change[] {
     return Object.entries(this.#state).flatMap(([of, values]) =>
       [...values].map(([id, value]) => ({ of, id, value }) as Change),
     );
   }
 
-  /** @returns what ends it */
+  /** @returns a function that removes the listener */
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -4,37 +4,39 @@ import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import * as v from 'valibot';
 import type { Event } from '../../lib/vvchat/event.ts';
-import type { Carried } from '../simulator/robot-api.ts';
+import type { ReceivedCommand } from '../simulator/robot-api.ts';
 import { streamChanges } from './changes.ts';
-import { Chats, ImpossibleError } from './chats.ts';
-import { weathered } from './faults.ts';
-import { makeDue } from './make-due.ts';
+import { Chats } from './chats.ts';
+import { ERROR_STATUSES, type ErrorBody, type ErrorCode, StudioError } from './errors.ts';
+import { injectFaults } from './faults.ts';
+import { makeAllDue } from './make-due.ts';
 import { watchMemberships } from './memberships.ts';
+import { TEXTS } from './page/texts.ts';
 import { buildPage } from './page.ts';
-import { WEATHERS } from './state.ts';
+import { FAULTS } from './state.ts';
 import { Store } from './store.ts';
-import { Wire } from './traffic.ts';
+import { Traffic } from './traffic.ts';
 
 export interface StudioOptions {
   readonly client: DynamoDBClient;
   readonly inboxTable: string;
   readonly membershipsTable: string;
-  /** Where VVChat's events go. */
+  /** The URL that VVChat posts its events to. */
   readonly webhookUrl: string;
-  /** Where one looks into the tables. */
+  /** The URL of dynamodb-admin. */
   readonly adminUrl: string;
-  /** Has the function `retry` run once; resolves to what it answers. */
+  /** Runs the function `retry` once; resolves to its summary. */
   readonly retry: () => Promise<unknown>;
   readonly now?: () => number;
 }
 
 export interface Studio {
-  /** The page, and what it calls. */
+  /** Serves the page and the routes that it calls. */
   readonly app: Hono;
-  /** Goes before the robot API: takes down what is asked of it, and makes the weather. */
+  /** Middleware for the robot API: records the calls, and makes them fail as the page asks. */
   readonly before: readonly MiddlewareHandler[];
-  /** A robot had VVChat do something. */
-  readonly carry: (carried: Carried) => void;
+  /** Shows a command that VVChat has received from a robot. */
+  readonly applyCommand: (command: ReceivedCommand) => void;
   readonly stop: () => void;
 }
 
@@ -47,9 +49,9 @@ const ACTIONS = {
   create: v.strictObject({ name }),
   join: v.strictObject({ ...place, robot_no: name }),
   open: v.strictObject(place),
-  say: v.strictObject({ ...place, text: v.string(), keepMentions: v.boolean() }),
+  send: v.strictObject({ ...place, text: v.string(), keepMentions: v.boolean() }),
   post: v.strictObject({ body: v.string() }),
-  weather: v.strictObject({ weather: v.picklist(WEATHERS) }),
+  faults: v.strictObject({ fault: v.picklist(FAULTS) }),
   retry: v.strictObject({}),
 };
 
@@ -59,17 +61,17 @@ type Actions = {
 };
 
 /**
- * The studio: a page that plays VVChat. What a person does there posts the documented event to the webhook; what
- * a robot has VVChat do appears there. Its state is in memory, and the same for every open page.
+ * The studio: a page that simulates VVChat. The actions of a person post the documented events to the webhook, and
+ * the commands of a robot appear in the chat. All open pages share one state, which is in memory.
  */
 export function createStudio(options: StudioOptions): Studio {
-  const { client, inboxTable, membershipsTable, retry, now = Date.now } = options;
+  const { client, inboxTable, membershipsTable, now = Date.now } = options;
   const store = new Store();
-  store.set('weather', 'now', 'fine');
+  store.set('faults', 'now', 'none');
   const chats = new Chats(store, now);
-  const wire = new Wire({ store, ...options });
+  const traffic = new Traffic({ store, ...options });
   const postAll = async (events: readonly Event[]) => {
-    await Promise.all(events.map((event) => wire.post(JSON.stringify(event))));
+    await Promise.all(events.map((event) => traffic.post(JSON.stringify(event))));
     return { events: events.length };
   };
 
@@ -77,27 +79,29 @@ export function createStudio(options: StudioOptions): Studio {
     create: async (it) => chats.create(it.name),
     join: ({ chat, robot_no, person }) => postAll(chats.join(chat, robot_no, person)),
     open: ({ chat, person }) => postAll(chats.open(chat, person)),
-    say: ({ chat, person, text, keepMentions }) =>
-      postAll(chats.say(chat, person, text, keepMentions)),
+    send: ({ chat, person, text, keepMentions }) =>
+      postAll(chats.send(chat, person, text, keepMentions)),
     post: async ({ body }) => {
-      await wire.post(body);
+      await traffic.post(body);
       return {};
     },
-    weather: async ({ weather }) => {
-      store.set('weather', 'now', weather);
+    faults: async ({ fault }) => {
+      store.set('faults', 'now', fault);
       return {};
     },
     retry: async () => {
-      const due = await makeDue(client, inboxTable);
-      return { due, summary: await retry() };
+      const due = await makeAllDue({ client, name: inboxTable, now: Date.now });
+      const summary = await options.retry().catch((error) => {
+        throw new StudioError('retry-failed', error.message);
+      });
+      return { due, summary };
     },
   };
 
   let page: ReturnType<typeof buildPage> | undefined;
-  const send = (type: string, what: 'html' | 'script' | 'style') => async (c: Context) => {
+  const serve = (type: string, part: 'html' | 'script' | 'style') => async (c: Context) => {
     page ??= buildPage();
-    const text = (await page)[what];
-    return c.body(text, 200, {
+    return c.body((await page)[part], 200, {
       'Content-Type': `${type}; charset=utf-8`,
       'Cache-Control': 'no-store',
     });
@@ -106,25 +110,26 @@ export function createStudio(options: StudioOptions): Studio {
   const app = new Hono();
   app.use('/', ...headers());
   app.use('/studio/*', ...headers());
-  app.get('/', send('text/html', 'html'));
-  app.get('/studio/main.js', send('text/javascript', 'script'));
-  app.get('/studio/style.css', send('text/css', 'style'));
+  app.get('/', serve('text/html', 'html'));
+  app.get('/studio/main.js', serve('text/javascript', 'script'));
+  app.get('/studio/style.css', serve('text/css', 'style'));
   app.get('/studio/changes', streamChanges(store, options.adminUrl));
-  app.use('/studio/*', ownPagesOnly, bodyLimit({ maxSize: MAX_BODY_BYTES }));
+  app.use(
+    '/studio/*',
+    ownPagesOnly,
+    bodyLimit({ maxSize: MAX_BODY_BYTES, onError: (c) => fail(c, 'input-too-large') }),
+  );
+  app.onError((error, c) =>
+    error instanceof StudioError
+      ? fail(c, error.code, error.detail)
+      : fail(c, 'unexpected', error.message),
+  );
   for (const [action, schema] of Object.entries(ACTIONS)) {
     app.post(`/studio/${action}`, async (c) => {
       const input = v.safeParse(schema, await c.req.json().catch(() => undefined));
-      if (!input.success) {
-        const [issue] = input.issues;
-        return c.json({ error: `${v.getDotPath(issue) ?? 'body'}: ${issue.message}` }, 400);
-      }
-      try {
-        const act = actions[action as ActionName] as (input: unknown) => Promise<object>;
-        return c.json(await act(input.output));
-      } catch (error) {
-        if (error instanceof ImpossibleError) return c.json({ error: error.message }, 409);
-        return c.json({ error: (error as Error).message }, 502);
-      }
+      if (!input.success) return fail(c, 'invalid-input', faultIn(input.issues));
+      const act = actions[action as ActionName] as (input: unknown) => Promise<object>;
+      return c.json(await act(input.output));
     });
   }
 
@@ -132,25 +137,38 @@ export function createStudio(options: StudioOptions): Studio {
     client,
     table: membershipsTable,
     store,
-    onRow: (row) => chats.meet(row),
+    onRow: (row) => chats.addMembership(row),
   });
 
   return {
     app,
     before: [
       programsOnly,
-      wire.witness,
-      weathered(() => store.get('weather', 'now') ?? 'fine', now),
+      traffic.recordExchange,
+      injectFaults(() => store.get('faults', 'now') ?? 'none', now),
     ],
-    carry: (carried) => chats.carry(carried),
+    applyCommand: (command) => chats.applyCommand(command),
     stop: () => {
       memberships.stop();
-      wire.stop();
+      traffic.stop();
     },
   };
 }
 
-/** Nothing is loaded from elsewhere, but for the pages that robots open, in their frames. */
+/** The response for an action that is refused or fails. */
+function fail(c: Context, code: ErrorCode, detail?: string) {
+  const body: ErrorBody = {
+    code,
+    error: TEXTS.en.errors[code],
+    ...(detail !== undefined && { detail }),
+  };
+  return c.json(body, ERROR_STATUSES[code]);
+}
+
+const faultIn = ([issue]: [v.BaseIssue<unknown>, ...v.BaseIssue<unknown>[]]): string =>
+  `${v.getDotPath(issue) ?? 'body'}: ${issue.message}`;
+
+/** Only the pages that robots open, in their frames, are loaded from elsewhere. */
 const headers = () => [
   secureHeaders({
     contentSecurityPolicy: {
@@ -166,25 +184,25 @@ const headers = () => [
     },
     referrerPolicy: 'no-referrer',
     xFrameOptions: 'DENY',
-    // There is no https here.
+    // The studio is served without https.
     strictTransportSecurity: false,
   }),
 ];
 
-/** The robot API is for programs: a page that is led here, or frames it, would be on the wire. */
+/** The robot API is for programs: requests of web pages would show up as traffic. */
 const programsOnly: MiddlewareHandler = async (c, next) => {
   const site = c.req.header('Sec-Fetch-Site');
   if (site === undefined || site === 'none') return next();
   return c.json({ err_code: 403, err_msg: 'not for web pages' }, 403);
 };
 
-/** State changes only by JSON, and only from a page of the studio's own: a form or a framed page has no way. */
+/** Only JSON from the studio's own page changes its state: no form and no framed page can. */
 const ownPagesOnly: MiddlewareHandler = async (c, next) => {
   if (c.req.header('Origin') !== new URL(c.req.url).origin) {
-    return c.json({ error: "only the studio's own page may do this" }, 403);
+    return fail(c, 'foreign-page');
   }
   if (!/^application\/json(?:;|$)/.test(c.req.header('Content-Type') ?? '')) {
-    return c.json({ error: 'the content type must be application/json' }, 415);
+    return fail(c, 'not-json');
   }
   return next();
 };

@@ -1,8 +1,8 @@
 import { useSignal } from '@preact/signals';
 import type { Chat } from '../state.ts';
 import { useFocus } from './focus.ts';
-import { act, chat, chats, lastLines, open, robotName, show, view } from './store.ts';
-import { t } from './texts.ts';
+import { t } from './language.ts';
+import { act, chat, chats, lastLines, openChat, robotName, showChat, view } from './store.ts';
 
 /** The groups and one-to-one chats to choose from. */
 export function ChatList() {
@@ -26,7 +26,7 @@ const List = (props: { chats: readonly Chat[] }) => (
         <button
           type="button"
           aria-current={it.id === chat.value?.id ? 'true' : undefined}
-          onClick={() => open(it)}
+          onClick={() => openChat(it)}
         >
           <Avatar name={nameOf(it)} isRobot={it.session_type === '1'} />
           <span class="about">
@@ -40,7 +40,7 @@ const List = (props: { chats: readonly Chat[] }) => (
 );
 
 const aboutRobots = ({ session_type, robots }: Chat): string =>
-  session_type === '1' ? robots.join() : robots.map(robotName).join(', ') || t().nobody;
+  session_type === '1' ? robots.join() : robots.map(robotName).join(', ') || t().noRobots;
 
 export const nameOf = ({ session_type, name, robots }: Chat): string =>
   session_type === '1' ? robotName(robots[0]) : name;
@@ -88,7 +88,7 @@ function GroupForm({ onClose }: { onClose: () => void }) {
     const created = await act<Chat>('create', { name: name.value.trim() });
     if (!created) return;
     onClose();
-    show(created.id);
+    showChat(created.id);
     view.value = 'chat';
   };
   return (

@@ -1,10 +1,10 @@
 import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import type { Chat, RobotAccount } from '../state.ts';
+import { t } from './language.ts';
 import { act, drafts, lines, person, state } from './store.ts';
-import { t } from './texts.ts';
 
-/** Where a person says something. `@` completes robots, Enter sends. */
+/** The message field. `@` completes the names of robots, Enter sends. */
 export function Composer({ chat }: { chat: Chat }) {
   const text = useSignal(drafts.get(chat.id) ?? '');
   const caret = useSignal(0);
@@ -23,17 +23,17 @@ export function Composer({ chat }: { chat: Chat }) {
     text.value = it;
     drafts.set(chat.id, it);
   };
-  const say = async (it: string) => {
+  const send = async (it: string) => {
     write('');
     input.current?.focus();
-    const said = await act('say', {
+    const sent = await act('send', {
       chat: chat.id,
       person: person.value?.open_id,
       text: it,
       keepMentions: keepMentions.value,
     });
-    // What was not said can be said again.
-    if (!said && text.value === '') write(it);
+    // A message that failed can be sent again.
+    if (!sent && text.value === '') write(it);
   };
   const complete = ({ name }: RobotAccount) => {
     if (!begun || !input.current) return;
@@ -59,7 +59,7 @@ export function Composer({ chat }: { chat: Chat }) {
   };
   const pressed = (event: KeyboardEvent) => {
     moved();
-    // Enter then is for the input method, to take a word.
+    // While an input method is composing, Enter confirms a word.
     if (event.isComposing || event.keyCode === 229) return;
     const robot = offered[chosen.value];
     if (isOpen && (event.key === 'ArrowDown' || event.key === 'ArrowUp')) {
@@ -68,7 +68,7 @@ export function Composer({ chat }: { chat: Chat }) {
     } else if (isOpen && event.key === 'Escape') isClosed.value = true;
     else if (robot && (event.key === 'Enter' || (event.key === 'Tab' && !event.shiftKey))) {
       complete(robot);
-    } else if (event.key === 'Enter' && text.value.trim()) void say(text.value);
+    } else if (event.key === 'Enter' && text.value.trim()) void send(text.value);
     else return;
     event.preventDefault();
   };
@@ -77,10 +77,10 @@ export function Composer({ chat }: { chat: Chat }) {
   const example = first && (isGroup ? `@${first.name} ${t().hello}` : t().hello);
   return (
     <div class="composer">
-      {example && lines.value.every(({ did }) => did !== 'said') && (
+      {example && lines.value.every(({ kind }) => kind !== 'message') && (
         <p class="try">
           {t().tryIt}{' '}
-          <button type="button" onClick={() => void say(example)}>
+          <button type="button" onClick={() => void send(example)}>
             {example}
           </button>
         </p>
@@ -93,7 +93,7 @@ export function Composer({ chat }: { chat: Chat }) {
               role="option"
               id={`robot-${i}`}
               aria-selected={i === chosen.value}
-              // The input keeps the focus.
+              // Keeps the focus in the input.
               onMouseDown={(event) => {
                 event.preventDefault();
                 complete(robot);
@@ -123,7 +123,7 @@ export function Composer({ chat }: { chat: Chat }) {
           onBlur={() => (isClosed.value = true)}
           onKeyDown={pressed}
         />
-        <button type="button" disabled={!text.value.trim()} onClick={() => void say(text.value)}>
+        <button type="button" disabled={!text.value.trim()} onClick={() => void send(text.value)}>
           {t().send}
         </button>
       </div>
@@ -141,7 +141,7 @@ export function Composer({ chat }: { chat: Chat }) {
   );
 }
 
-/** The `@` before the caret with what was typed of a name, if there is one. */
+/** The `@` before the caret and the part of a name behind it, if there is one. */
 function begunMention(text: string, caret: number): { from: number; part: string } | undefined {
   const match = /@([^\s@]*)$/u.exec(text.slice(0, caret));
   return match ? { from: match.index, part: match[1] ?? '' } : undefined;

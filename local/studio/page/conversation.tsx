@@ -3,11 +3,11 @@ import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Chat, Line, RobotAccount } from '../state.ts';
 import { Avatar, nameOf } from './chat-list.tsx';
 import { Composer } from './composer.tsx';
-import { act, chat, lines, open, person, personName, robotName, state } from './store.ts';
-import { t } from './texts.ts';
+import { t } from './language.ts';
+import { act, chat, lines, openChat, person, personName, robotName, state } from './store.ts';
 import { WebviewPanel } from './webview.tsx';
 
-/** The chat at hand: who is in it, its web view, what was said, and where to say something. */
+/** The current chat: its robots, its web view, its lines and the message field. */
 export function Conversation() {
   const it = chat.value;
   if (!it) return <main class="conversation" />;
@@ -34,11 +34,11 @@ function Head({ chat: it }: { chat: Chat }) {
       {isGroup && (
         <>
           <p>
-            {t().robotsHere} {it.robots.map(robotName).join(', ') || t().nobody}
+            {t().robotsHere} {it.robots.map(robotName).join(', ') || t().noRobots}
           </p>
           <div class="tools">
             {others.length > 0 && <AddRobot chat={it} robots={others} />}
-            <button type="button" title={t().reopenHint} onClick={() => open(it)}>
+            <button type="button" title={t().reopenHint} onClick={() => openChat(it)}>
               {t().reopen}
             </button>
           </div>
@@ -48,7 +48,7 @@ function Head({ chat: it }: { chat: Chat }) {
   );
 }
 
-/** Chosen first and then added: by keyboard, to go through a list is to choose from it. */
+/** Choosing and adding are two steps, because moving through a list by keyboard already chooses. */
 function AddRobot({ chat: it, robots }: { chat: Chat; robots: readonly RobotAccount[] }) {
   const chosen = useSignal(robots[0]?.robot_no);
   const robot_no = robots.some((robot) => robot.robot_no === chosen.value)
@@ -105,44 +105,41 @@ function Lines({ chat: it }: { chat: Chat }) {
 }
 
 function LineView({ line }: { line: Line }) {
-  const { did, text = '', robot_no } = line;
+  const { kind, text = '', robot_no } = line;
   const by = line.person === undefined ? robotName(robot_no) : personName(line.person);
-  switch (did) {
-    case 'said':
-    case 'said-to-nobody': {
-      const isMine = line.person !== undefined && line.person === person.value?.open_id;
-      return (
-        <div class={`line${isMine ? ' mine' : ''}`} data-by={by}>
-          <Avatar name={by} isRobot={line.person === undefined} />
-          <div>
-            <div class="by">
-              {by}
-              {line.person === undefined && <span class="tag">{t().robot}</span>}
-              <time dateTime={new Date(line.at).toISOString()}>{clockOf(line.at)}</time>
-            </div>
-            <p class="bubble">{text}</p>
-            {did === 'said-to-nobody' && <Note>{t().toNobody}</Note>}
-          </div>
-        </div>
-      );
-    }
+  switch (kind) {
+    case 'message':
+    case 'message-without-mention':
+    case 'send-text':
+      return <Message line={line} by={by} />;
     case 'joined':
-      return <Note>{t().joined(by, robotName(robot_no))}</Note>;
-    case 'opened':
-      return <Note>{t().opened(by)}</Note>;
-    case 'webview-opened':
-      return <Note>{`${t().webviewOpened(by)} ${text}`}</Note>;
-    case 'webview-changed':
-      return <Note>{`${t().webviewChanged(by)} ${text}`}</Note>;
-    case 'webview-missed':
-      return <Note>{`${t().webviewMissed(by)} ${text}`}</Note>;
-    case 'webview-closed':
-      return <Note>{t().webviewClosed(by)}</Note>;
+      return <Note>{t().notes[kind](by, robotName(robot_no))}</Note>;
+    default:
+      return <Note>{t().notes[kind](by, text)}</Note>;
   }
+}
+
+function Message({ line, by }: { line: Line; by: string }) {
+  const isRobot = line.person === undefined;
+  const isMine = !isRobot && line.person === person.value?.open_id;
+  return (
+    <div class={`line${isMine ? ' mine' : ''}`} data-by={by}>
+      <Avatar name={by} isRobot={isRobot} />
+      <div>
+        <div class="by">
+          {by}
+          {isRobot && <span class="tag">{t().robot}</span>}
+          <time dateTime={new Date(line.at).toISOString()}>{clockOf(line.at)}</time>
+        </div>
+        <p class="bubble">{line.text}</p>
+        {line.kind === 'message-without-mention' && <Note>{t().noMention}</Note>}
+      </div>
+    </div>
+  );
 }
 
 const Note = ({ children }: { children: string }) => <p class="note">{children}</p>;
 
-/** A time of day, as everywhere on the page. */
+/** A time of day, in the page's only format. */
 export const clockOf = (at: number): string =>
   new Date(at).toLocaleTimeString('en-GB', { hour12: false });

@@ -1,39 +1,40 @@
 import { useSignal } from '@preact/signals';
-import { WEATHERS } from '../state.ts';
+import type { Outcome, Summary } from '../../../lib/delivery/delivery.ts';
+import { FAULTS } from '../state.ts';
+import { t } from './language.ts';
 import { act, state } from './store.ts';
-import { t } from './texts.ts';
 
 interface Retried {
   readonly due: number;
-  readonly summary: Readonly<Record<string, number>>;
+  readonly summary: Summary;
 }
 
-/** Switches by which VVChat fails, and a button that does not wait for the next attempt. */
-export function WeatherView() {
-  const told = useSignal<Retried>();
+/** Makes VVChat fail, and runs `retry` ahead of its time. */
+export function FaultsView() {
+  const retried = useSignal<Retried>();
   const isBusy = useSignal(false);
-  const now = state.value.weather.get('now') ?? 'fine';
+  const current = state.value.faults.get('now') ?? 'none';
   const retry = async () => {
     isBusy.value = true;
-    told.value = await act<Retried>('retry', {});
+    retried.value = await act<Retried>('retry', {});
     isBusy.value = false;
   };
   return (
     <>
-      <fieldset class="weathers">
-        <legend>{t().weatherHint}</legend>
-        {WEATHERS.map((weather) => {
-          const [name, hint] = t().weathers[weather];
+      <fieldset class="faults">
+        <legend>{t().faultsHint}</legend>
+        {FAULTS.map((fault) => {
+          const [name, effect] = t().faults[fault];
           return (
-            <label key={weather}>
+            <label key={fault}>
               <input
                 type="radio"
-                name="weather"
-                checked={weather === now}
-                onChange={() => void act('weather', { weather })}
+                name="fault"
+                checked={fault === current}
+                onChange={() => void act('faults', { fault })}
               />
               <span>
-                <strong>{name}</strong> {hint}
+                <strong>{name}</strong> {effect}
               </span>
             </label>
           );
@@ -44,7 +45,9 @@ export function WeatherView() {
           {t().retryNow}
         </button>
         <p class="hint">{t().retryHint}</p>
-        <p role="status">{told.value && t().retried(told.value.due, summaryOf(told.value))}</p>
+        <p role="status">
+          {retried.value && t().retried(retried.value.due, summaryOf(retried.value))}
+        </p>
       </div>
     </>
   );
@@ -52,5 +55,5 @@ export function WeatherView() {
 
 const summaryOf = ({ summary }: Retried): string =>
   Object.entries(summary)
-    .map(([outcome, count]) => `${count} ${t().outcomes[outcome] ?? outcome}`)
+    .map(([outcome, count]) => `${count} ${t().outcomes[outcome as Outcome]}`)
     .join(', ') || t().nothingDue;

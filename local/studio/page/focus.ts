@@ -1,7 +1,7 @@
 import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 
-/** Takes the focus to an element once, as it appears in the place of what had it. */
+/** Focuses an element when it first appears, in the place of the one that had the focus. */
 export function useFocus<T extends HTMLElement>(isWanted = true): RefObject<T | null> {
   const element = useRef<T>(null);
   useLayoutEffect(() => {

@@ -2,24 +2,24 @@ import { effect } from '@preact/signals';
 import { render } from 'preact';
 import { ChatList } from './chat-list.tsx';
 import { Conversation } from './conversation.tsx';
-import { WeatherView } from './faults.tsx';
+import { FaultsView } from './faults.tsx';
+import { language, switchLanguage, t } from './language.ts';
 import { Memberships } from './memberships.tsx';
 import {
-  be,
-  fault,
-  followInView,
+  becomePerson,
+  failure,
+  followWhileVisible,
   inspector,
   isConnected,
   isWide,
-  lookAt,
   person,
+  showView,
   state,
   type View,
   view,
   views,
 } from './store.ts';
-import { language, switchLanguage, t } from './texts.ts';
-import { WireView } from './traffic.tsx';
+import { TrafficView } from './traffic.tsx';
 
 effect(() => {
   document.documentElement.lang = language.value === 'zh' ? 'zh-CN' : 'en';
@@ -44,19 +44,19 @@ function App() {
 }
 
 function Header() {
-  const weather = state.value.weather.get('now') ?? 'fine';
+  const fault = state.value.faults.get('now') ?? 'none';
   return (
     <header class="top">
       <h1>{t().title}</h1>
       <p class="subtitle">{t().subtitle}</p>
-      {weather !== 'fine' && (
-        <button type="button" class="badge bad" onClick={() => lookAt('weather')}>
-          {t().weatherNow(t().weathers[weather][0])}
+      {fault !== 'none' && (
+        <button type="button" class="badge bad" onClick={() => showView('faults')}>
+          {t().currentFault(t().faults[fault][0])}
         </button>
       )}
       <label class="you">
         <span>{t().you}</span>
-        <select value={person.value?.open_id} onChange={(e) => be(e.currentTarget.value)}>
+        <select value={person.value?.open_id} onChange={(e) => becomePerson(e.currentTarget.value)}>
           {[...state.value.people.values()].map(({ open_id, name }) => (
             <option key={open_id} value={open_id}>
               {name}
@@ -70,17 +70,18 @@ function Header() {
         lang={language.value === 'en' ? 'zh-CN' : 'en'}
         onClick={switchLanguage}
       >
-        {t().language}
+        {t().otherLanguage}
       </button>
     </header>
   );
 }
 
 function Notices() {
+  const { value: failed } = failure;
   return (
     <div class="notices" role="status">
       {!isConnected.value && <p>{t().disconnected}</p>}
-      {fault.value && <p>{fault.value}</p>}
+      {failed && <p>{[t().errors[failed.code], failed.detail].filter(Boolean).join(' ')}</p>}
     </div>
   );
 }
@@ -92,24 +93,24 @@ function ViewButton({ name }: { name: View }) {
       type="button"
       data-name={name}
       aria-current={shown === name ? 'page' : undefined}
-      onClick={() => lookAt(name)}
+      onClick={() => showView(name)}
     >
       {t().views[name]}
     </button>
   );
 }
 
-/** Beside the chat in a wide window; in a narrow one, in its place. */
+/** Beside the chat in a wide window, in its place in a narrow one. */
 function Inspector() {
   const name = inspector.value;
   return (
     <section class="inspector" aria-label={t().views[name]} data-name={name}>
-      {name === 'wire' && <WireView />}
+      {name === 'traffic' && <TrafficView />}
       {name === 'memberships' && <Memberships />}
-      {name === 'weather' && <WeatherView />}
+      {name === 'faults' && <FaultsView />}
     </section>
   );
 }
 
-followInView();
+followWhileVisible();
 render(<App />, document.body);

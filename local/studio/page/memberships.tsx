@@ -1,10 +1,10 @@
 import { MAX_MEMBERSHIPS } from '../state.ts';
+import { t } from './language.ts';
 import { adminUrl, state } from './store.ts';
-import { t } from './texts.ts';
 
 const FIRST = ['session_open_id', 'robot_open_id', 'robot_no', 'app_id', 'session_type'];
 
-/** The memberships table, as rows. */
+/** The rows of the memberships table. */
 export function Memberships() {
   const rows = [...state.value.memberships];
   const columns = [...new Set([...FIRST, ...rows.flatMap(([, row]) => Object.keys(row).sort())])];

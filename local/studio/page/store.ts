@@ -1,55 +1,67 @@
 import { computed, signal } from '@preact/signals';
-import { after, type Change, type Chat, emptyState, type Line, type State } from '../state.ts';
-import { t } from './texts.ts';
+import type { ErrorBody } from '../errors.ts';
+import {
+  type Change,
+  type Chat,
+  emptyState,
+  type Line,
+  type State,
+  withChanges,
+} from '../state.ts';
+import type { TEXTS } from './texts.ts';
 
-/** What the server has told so far. */
+/** This page's copy of the server's state. */
 export const state = signal<State>(emptyState());
 export const adminUrl = signal('');
 export const isConnected = signal(false);
 
-/** What went wrong with the last thing that was done. */
-export const fault = signal<string>();
+/** Why the last action failed. */
+export const failure = signal<Failure>();
+interface Failure {
+  readonly code: keyof (typeof TEXTS)['en']['errors'];
+  readonly detail?: string;
+}
 
-const INSPECTORS = ['wire', 'memberships', 'weather'] as const;
+const INSPECTORS = ['traffic', 'memberships', 'faults'] as const;
 export type Inspector = (typeof INSPECTORS)[number];
 export type View = 'chats' | 'chat' | Inspector;
 export const views: readonly View[] = ['chats', 'chat', ...INSPECTORS];
 
-/** Whether the window has room for all: then the chats and the chat are in view anyway. */
+/** Whether the window has room for everything: then the chats and the current chat are always visible. */
 const wide = matchMedia('(min-width: 1000px)');
 export const isWide = signal(wide.matches);
 wide.addEventListener('change', () => (isWide.value = wide.matches));
 
-/** What a narrow window shows. */
+/** The view of a narrow window. */
 export const view = signal<View>('chat');
 
-/** What a wide window shows beside the chat. */
-export const inspector = signal<Inspector>('wire');
+/** The view beside the chat in a wide window. */
+export const inspector = signal<Inspector>('traffic');
 
-/** Shows something, in a window of any width. */
-export function lookAt(name: View): void {
+/** Switches to a view, in a window of any width. */
+export function showView(name: View): void {
   view.value = name;
   if (name !== 'chats' && name !== 'chat') inspector.value = name;
 }
 
-/** What is typed and not sent, by chat. */
+/** Unsent text, by chat. */
 export const drafts = new Map<string, string>();
 
-/** A value that this browser keeps. */
-function kept(key: string) {
-  const it = signal(localStorage.getItem(key) ?? '');
-  it.subscribe((value) => localStorage.setItem(key, value));
-  return it;
+/** A signal whose value survives a reload. */
+function persisted(key: string) {
+  const stored = signal(localStorage.getItem(key) ?? '');
+  stored.subscribe((value) => localStorage.setItem(key, value));
+  return stored;
 }
 
-const keptPerson = kept('vvchat-studio-person');
-const keptChat = kept('vvchat-studio-chat');
+const storedPerson = persisted('vvchat-studio-person');
+const storedChat = persisted('vvchat-studio-chat');
 
 export const person = computed(
-  () => state.value.people.get(keptPerson.value) ?? [...state.value.people.values()][0],
+  () => state.value.people.get(storedPerson.value) ?? [...state.value.people.values()][0],
 );
 
-/** The groups, and the one-to-one chats of the person at hand. */
+/** The groups, and the current person's one-to-one chats. */
 export const chats = computed(() =>
   [...state.value.chats.values()].filter(
     ({ session_type, session_open_id }) =>
@@ -58,14 +70,14 @@ export const chats = computed(() =>
 );
 
 export const chat = computed(
-  () => chats.value.find(({ id }) => id === keptChat.value) ?? chats.value[0],
+  () => chats.value.find(({ id }) => id === storedChat.value) ?? chats.value[0],
 );
 
 export const lines = computed(() =>
   [...state.value.lines.values()].filter((line) => line.chat === chat.value?.id),
 );
 
-/** What was said last, by chat. */
+/** The last line that has a text, by chat. */
 export const lastLines = computed(
   () =>
     new Map<string, Line>(
@@ -81,23 +93,23 @@ export const robotName = (robot_no: string | undefined): string =>
 export const personName = (open_id: string | undefined): string =>
   state.value.people.get(open_id ?? '')?.name ?? open_id ?? '';
 
-export function be(open_id: string): void {
-  keptPerson.value = open_id;
+export function becomePerson(open_id: string): void {
+  storedPerson.value = open_id;
 }
 
-/** Opens a chat: VVChat tells the robots of a group that somebody did. */
-export function open({ id, session_type }: Chat): void {
-  keptChat.value = id;
+/** Opens a chat; for a group, VVChat posts an event to its robots. */
+export function openChat({ id, session_type }: Chat): void {
+  storedChat.value = id;
   view.value = 'chat';
   if (session_type === '2' && person.value)
     void act('open', { chat: id, person: person.value.open_id });
 }
 
-export function show(id: string): void {
-  keptChat.value = id;
+export function showChat(id: string): void {
+  storedChat.value = id;
 }
 
-/** Does something in the studio; resolves to nothing where that fails, which is shown. */
+/** Asks the server to do something; resolves to nothing if that fails, and the failure is shown. */
 export async function act<T>(action: string, input: object): Promise<T | undefined> {
   try {
     const response = await fetch(`/studio/${action}`, {
@@ -105,39 +117,37 @@ export async function act<T>(action: string, input: object): Promise<T | undefin
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify(input),
     });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
-    fault.value = undefined;
-    return answer;
-  } catch (error) {
-    const { message } = error as Error;
-    fault.value = t().failed(t().faults[message] ?? message);
+    const body: unknown = await response.json();
+    failure.value = response.ok ? undefined : (body as ErrorBody);
+    return response.ok ? (body as T) : undefined;
+  } catch {
+    failure.value = { code: 'unreachable' };
     return undefined;
   }
 }
 
-/** Follows the server while the page is in view: a browser has six connections for all of its tabs. */
-export function followInView(): void {
+/** Follows the server while the page is visible: a browser shares six connections among all of its tabs. */
+export function followWhileVisible(): void {
   let source: EventSource | undefined;
-  const look = () => {
+  const update = () => {
     if (document.hidden) source?.close();
     else source = follow();
   };
-  document.addEventListener('visibilitychange', look);
-  look();
+  document.addEventListener('visibilitychange', update);
+  update();
 }
 
-/** It is told the whole first, and so again whenever the connection was lost; the browser sees to that. */
+/** The server sends a snapshot first, and again whenever the browser has reconnected. */
 function follow(): EventSource {
   const source = new EventSource('/studio/changes');
-  source.addEventListener('whole', ({ data }) => {
-    const whole: { changes: Change[]; adminUrl: string } = JSON.parse(data);
-    adminUrl.value = whole.adminUrl;
-    state.value = after(emptyState(), whole.changes);
+  source.addEventListener('snapshot', ({ data }) => {
+    const snapshot: { changes: Change[]; adminUrl: string } = JSON.parse(data);
+    adminUrl.value = snapshot.adminUrl;
+    state.value = withChanges(emptyState(), snapshot.changes);
     isConnected.value = true;
   });
   source.addEventListener('changes', ({ data }) => {
-    state.value = after(state.value, JSON.parse(data));
+    state.value = withChanges(state.value, JSON.parse(data));
   });
   source.addEventListener('error', () => {
     isConnected.value = false;

@@ -2,36 +2,36 @@ import { useSignal } from '@preact/signals';
 import type { Exchange, Row } from '../state.ts';
 import { clockOf } from './conversation.tsx';
 import { useFocus } from './focus.ts';
+import { t } from './language.ts';
 import { act, robotName, state } from './store.ts';
-import { t } from './texts.ts';
 
-const KINDS = ['everything', 'events', 'commands'] as const;
+const FILTERS = ['all', 'events', 'commands'] as const;
 
-/** Every event and every command as JSON, the newest first, with what came of it. */
-export function WireView() {
-  const kind = useSignal<(typeof KINDS)[number]>('everything');
+/** Every event and every command as JSON, newest first, with its response and inbox row. */
+export function TrafficView() {
+  const filter = useSignal<(typeof FILTERS)[number]>('all');
   const all = [...state.value.exchanges.values()].reverse();
   const shown = all.filter(
-    (it) => kind.value === 'everything' || (it.kind === 'event') === (kind.value === 'events'),
+    ({ kind }) => filter.value === 'all' || (kind === 'event') === (filter.value === 'events'),
   );
   return (
     <>
-      <fieldset class="kinds">
-        <legend class="hidden">{t().views.wire}</legend>
-        {KINDS.map((it) => (
+      <fieldset class="filters">
+        <legend class="hidden">{t().views.traffic}</legend>
+        {FILTERS.map((it) => (
           <label key={it}>
             <input
               type="radio"
-              name="kind"
-              checked={it === kind.value}
-              onChange={() => (kind.value = it)}
+              name="filter"
+              checked={it === filter.value}
+              onChange={() => (filter.value = it)}
             />
             {t()[it]}
           </label>
         ))}
       </fieldset>
-      {all.length === 0 && <p class="hint">{t().emptyWire}</p>}
-      <ol class="wire">
+      {all.length === 0 && <p class="hint">{t().emptyTraffic}</p>}
+      <ol class="traffic">
         {shown.map((it) => (
           <li key={it.id}>
             <ExchangeView exchange={it} />
@@ -43,7 +43,7 @@ export function WireView() {
 }
 
 function ExchangeView({ exchange }: { exchange: Exchange }) {
-  const { id, kind, name, body, answer, at, ms, status, robot_no } = exchange;
+  const { id, kind, name, body, answer, at, ms, status, robot_no, failure } = exchange;
   const isOpen = useSignal(false);
   const edited = useSignal<string>();
   const wasEdited = useSignal(false);
@@ -56,7 +56,7 @@ function ExchangeView({ exchange }: { exchange: Exchange }) {
     >
       <summary>
         <span class={`way ${kind}`}>
-          {kind === 'event' ? '→' : '←'} {t()[kind]}
+          {kind === 'event' ? '→' : '←'} {t().exchangeKinds[kind]}
         </span>
         <code>{name}</code>
         <span class="who">{robotName(robot_no)}</span>
@@ -84,12 +84,14 @@ function ExchangeView({ exchange }: { exchange: Exchange }) {
               }}
             />
           )}
-          <Pointers answer={answer} />
+          <ValidationErrors answer={answer} />
           {row && <RowDetails row={row} />}
-          <h3>{t().sent}</h3>
+          <h3>{t().request}</h3>
           <Json text={body} />
-          <h3>{t().answered}</h3>
-          {answer === undefined ? <p>{t().waiting}</p> : <Json text={answer} />}
+          <h3>{t().response}</h3>
+          {status === undefined && <p>{t().waiting}</p>}
+          {failure !== undefined && <p>{`${t().noResponse} (${failure})`}</p>}
+          {answer !== undefined && <Json text={answer} />}
         </div>
       )}
     </details>
@@ -100,10 +102,10 @@ const EventTools = (props: { body: string; isFocused: boolean; onEdit: () => voi
   <div class="tools">
     <button
       type="button"
-      title={t().againHint}
+      title={t().sendAgainHint}
       onClick={() => void act('post', { body: props.body })}
     >
-      {t().again}
+      {t().sendAgain}
     </button>
     <button type="button" ref={useFocus<HTMLButtonElement>(props.isFocused)} onClick={props.onEdit}>
       {t().edit}
@@ -113,22 +115,28 @@ const EventTools = (props: { body: string; isFocused: boolean; onEdit: () => voi
 
 function Status({ status }: { status: number | undefined }) {
   if (status === undefined) return <span class="badge">{t().waiting}</span>;
-  if (status === 0) return <span class="badge bad">{t().noAnswer}</span>;
+  if (status === 0) return <span class="badge bad">{t().noResponse}</span>;
   return <span class={`badge ${status < 300 ? 'good' : 'bad'}`}>{status}</span>;
 }
 
+const ROW_COLOURS = {
+  pending: '',
+  replied: 'good',
+  ignored: '',
+  failed: 'bad',
+} as const satisfies Record<Row['status'], 'good' | 'bad' | ''>;
+
 function RowBadge({ row: { status, claims } }: { row: Row }) {
-  const kind = { replied: 'good', failed: 'bad' }[status] ?? '';
   return (
-    <span class={`badge row ${kind}`}>
-      {t().statuses[status] ?? status}
-      {claims > 1 && ` · ${t().attempts(claims)}`}
+    <span class={`badge row ${ROW_COLOURS[status]}`}>
+      {t().statuses[status]}
+      {claims > 1 && ` · ${t().claims(claims)}`}
     </span>
   );
 }
 
 function RowDetails({ row }: { row: Row }) {
-  const { status, claims, sent, next_attempt_at, last_error, unknown } = row;
+  const { status, phase, claims, sent, next_attempt_at, last_error, unknown } = row;
   const time = next_attempt_at && clockOf(Date.parse(next_attempt_at));
   const isFailed = status === 'failed';
   return (
@@ -136,23 +144,24 @@ function RowDetails({ row }: { row: Row }) {
       <h3>{t().row}</h3>
       <ul class="details">
         <li>
-          {t().statuses[status] ?? status} · {t().attempts(claims)} · {t().commandsSent(sent)}
+          {t().statuses[status]} · {t().claims(claims)} · {t().commandsSent(sent)}
         </li>
+        {phase && <li>{t().phases[phase]}</li>}
         {time && <li>{isFailed ? t().failedAt(time) : t().nextAttempt(time)}</li>}
         {last_error && <li>{last_error}</li>}
-        {unknown && <li>{t().unknown(unknown.map((it) => it + 1).join(', '))}</li>}
+        {unknown && <li>{t().outcomeUnknown(unknown.map((it) => it + 1).join(', '))}</li>}
       </ul>
     </>
   );
 }
 
-/** What the webhook says is wrong, and where. */
-function Pointers({ answer }: { answer: string | undefined }) {
+/** The errors that the webhook found in an event, and where. */
+function ValidationErrors({ answer }: { answer: string | undefined }) {
   const errors = errorsIn(answer);
   if (errors.length === 0) return null;
   return (
     <>
-      <h3>{t().pointers}</h3>
+      <h3>{t().validationErrors}</h3>
       <ul class="details">
         {errors.map(({ pointer, detail }) => (
           <li key={pointer}>

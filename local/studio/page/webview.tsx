@@ -1,9 +1,9 @@
 import { useSignal } from '@preact/signals';
 import type { Webview } from '../state.ts';
+import { t } from './language.ts';
 import { robotName } from './store.ts';
-import { t } from './texts.ts';
 
-/** The web view that a robot has opened in a group, as high as it said. */
+/** The web view that a robot has opened in a group, at the height that it asked for. */
 export function WebviewPanel({ webview }: { webview: Webview }) {
   const isFolded = useSignal(false);
   const { height, robot_no } = webview;
@@ -32,7 +32,7 @@ export function WebviewPanel({ webview }: { webview: Webview }) {
   );
 }
 
-/** What the page may do: not reach the studio, nor lead the window elsewhere. */
+/** Sandboxed: the page cannot reach the studio or navigate the window. */
 function Frame({ name, address }: { name: string; address: URL }) {
   const isForeign = address.origin !== location.origin;
   return (

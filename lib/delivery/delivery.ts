@@ -1,0 +1,95 @@
+import { createClient, type Table } from '../aws/table.ts';
+import { type DeliveryConfig, TEST_HOST } from '../config.ts';
+import type { Item, Key } from '../inbox/item.ts';
+import type { InboxTable } from '../inbox/table.ts';
+import { type Lease, LeaseLostError } from '../inbox/transitions.ts';
+import { errorFields, log } from '../log.ts';
+import { record } from '../metric.ts';
+import type { Robot } from '../robot.ts';
+import { createRobotApi, type RobotApi } from '../vvchat/api.ts';
+import { appKeys } from '../vvchat/app-key.ts';
+import { createTokens, type Tokens } from '../vvchat/token.ts';
+
+/** What it takes to deliver the rows of an inbox. */
+export interface Delivery {
+  readonly inbox: InboxTable;
+  readonly robot: Robot;
+  readonly api: Pick<RobotApi, 'send'>;
+  readonly tokens: Tokens;
+  /** When the function's own time is up, in milliseconds since 1970. */
+  readonly deadline: number;
+}
+
+/** Builds a delivery from the environment; a function adds the deadline of each invocation. */
+export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Delivery, 'deadline'> {
+  if (config.VVCHAT_API_URL === TEST_HOST) {
+    log.warn("VVChat's test host has no https: keys and tokens can be read on their way");
+  }
+  const table: Omit<Table, 'name'> = { client: createClient(), now: Date.now };
+  const api = createRobotApi(config.VVCHAT_API_URL);
+  const keyOf = appKeys(config);
+  return {
+    inbox: {
+      ...table,
+      name: config.INBOX_TABLE,
+      retentionDays: config.INBOX_RETENTION_DAYS,
+      random: Math.random,
+    },
+    robot,
+    api,
+    tokens: createTokens({ ...table, name: config.TOKENS_TABLE }, async (app_id) =>
+      api.fetchToken(app_id, await keyOf(app_id)),
+    ),
+  };
+}
+
+/**
+ * What became of a row: settled (`replied`, `ignored`, `failed`); `postponed` until it is due again; `absent`;
+ * `taken` already, so that it is for `retry`; `lost` to another worker meanwhile; `stalled`, when DynamoDB failed, so
+ * that it becomes due by itself; or `skipped`, left for a later run.
+ */
+export type Outcome =
+  | Exclude<Item['status'], 'pending'>
+  | 'postponed'
+  | 'absent'
+  | 'taken'
+  | 'lost'
+  | 'stalled'
+  | 'skipped';
+
+/** How many rows had which outcome. */
+export type Summary = Partial<Record<Outcome, number>>;
+
+export function summaryOf(outcomes: readonly Outcome[]): Summary {
+  const summary: Summary = {};
+  for (const outcome of outcomes) summary[outcome] = (summary[outcome] ?? 0) + 1;
+  return summary;
+}
+
+/** Works on one row and logs the outcome. It never rejects: an error of one row is no matter of the others. */
+export async function logOutcome<T extends Outcome | undefined>(
+  { event_id }: Key,
+  work: () => Promise<T>,
+): Promise<T | 'lost' | 'stalled'> {
+  try {
+    const outcome = await work();
+    if (outcome && outcome !== 'skipped') log.info(`inbox row ${outcome}`, { event_id });
+    return outcome;
+  } catch (error) {
+    const outcome = error instanceof LeaseLostError ? 'lost' : 'stalled';
+    log.warn(`inbox row ${outcome}`, { event_id, ...errorFields(error) });
+    return outcome;
+  }
+}
+
+/** The outcome of a worker's last write; that of a settled row is counted. */
+export function countOutcome({ now }: Pick<Table, 'now'>, { item }: Lease): Outcome {
+  const { status, received_at, unknown } = item;
+  if (status === 'pending') return 'postponed';
+  if (unknown) record({ UnknownOutcomes: unknown.length });
+  if (status === 'failed') record({ Failures: 1 });
+  if (status === 'replied') {
+    record({ Replies: 1, ReplyMilliseconds: Math.max(now() - Date.parse(received_at), 0) });
+  }
+  return status;
+}
