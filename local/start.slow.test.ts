@@ -18,7 +18,7 @@ beforeAll(async () => {
 }, 90_000);
 afterAll(() => running[Symbol.asyncDispose]());
 
-test('npm start lists the servers, and says what to do next', () => {
+test('npm start lists the servers and the next steps', () => {
   const output = running.run.output();
   for (const name of SERVERS) {
     expect(output).toMatch(new RegExp(`✓ .* ${running.url(name)}\n`));

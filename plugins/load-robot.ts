@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import inspector from 'node:inspector';
@@ -100,23 +101,31 @@ async function runBundle(loading: Loading, bundle: string): Promise<readonly str
   }
 }
 
-function reportOf(worker: Worker, { timeoutMs = TIMEOUT_MS }: Loading): Promise<Report> {
-  return new Promise((resolve, reject) => {
-    const stop = (message: string) => reject(new RobotLoadError(`${ROBOT} ${message}`));
-    const isDebugged = inspector.url() !== undefined;
-    const timer = setTimeout(() => {
-      stop(
-        `was still loading after ${timeoutMs / 1_000} s. Move slow work from the top of its modules into a handler.`,
-      );
-    }, timeoutMs);
-    if (isDebugged) clearTimeout(timer);
-    worker.once('message', resolve);
-    worker.once('error', reject);
-    worker.once('exit', (code) => {
-      stop(`ended its thread (exit code ${code}) while it was loaded.`);
-    });
-    worker.once('exit', () => clearTimeout(timer));
-  });
+/** @throws {RobotLoadError} for a thread that ends, or goes on, without a report */
+async function reportOf(worker: Worker, { timeoutMs = TIMEOUT_MS }: Loading): Promise<Report> {
+  const timeUp = new AbortController();
+  const { signal } = timeUp;
+  const timer = setTimeout(() => timeUp.abort(), timeoutMs);
+  // A breakpoint may hold the robot up for as long as it likes.
+  if (inspector.url() !== undefined) clearTimeout(timer);
+  try {
+    return await Promise.race([
+      once(worker, 'message', { signal }).then(([report]) => report),
+      once(worker, 'exit', { signal }).then(([code]) => {
+        throw new RobotLoadError(
+          `${ROBOT} ended its thread (exit code ${code}) while it was loaded.`,
+        );
+      }),
+    ]);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new RobotLoadError(
+      `${ROBOT} was still loading after ${timeoutMs / 1_000} s. Move slow work from the top of the robot's modules into a handler.`,
+    );
+  } finally {
+    clearTimeout(timer);
+    timeUp.abort();
+  }
 }
 
 function describe({ name, message, stack }: ErrorReport, folder: string): string {

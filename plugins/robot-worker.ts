@@ -28,7 +28,7 @@ await load();
 async function load(): Promise<void> {
   try {
     const { events } = createRequire(import.meta.url)(workerData);
-    // An error that nobody handles, of a promise or a socket, surfaces within a turn of the event loop.
+    // An unhandled error of a promise or a socket surfaces within a turn of the event loop.
     await nextTurn();
     await nextTurn();
     post({ events });
