@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, type MockInstance, test, vi } from 'vitest';
-import { record } from './metric.ts';
+import { NAMESPACE, record } from './metric.ts';
 
 let write: MockInstance<typeof process.stdout.write>;
 
@@ -17,7 +17,7 @@ test('record writes a line of the embedded metric format', () => {
   const about = (Dimensions: string[][], Metrics: object[]) => ({
     _aws: {
       Timestamp: expect.closeTo(Date.now(), -4),
-      CloudWatchMetrics: [{ Namespace: 'vvchat-robot', Dimensions, Metrics }],
+      CloudWatchMetrics: [{ Namespace: NAMESPACE, Dimensions, Metrics }],
     },
     service: 'vvchat-robot-dev',
   });

@@ -1,10 +1,10 @@
 import { EVENT_NAMES } from './vvchat/event.ts';
 
-/** What is counted, and in what unit. */
+/** Every metric, with its unit. */
 export const UNITS = {
-  /** Accepted, by `event`. */
+  /** Accepted events. */
   Events: 'Count',
-  /** Not accepted, by `reason`. */
+  /** Requests that were not accepted. */
   Rejected: 'Count',
   Duplicates: 'Count',
   /** Inbox rows that are settled. */
@@ -14,36 +14,49 @@ export const UNITS = {
   UnknownOutcomes: 'Count',
   /** From the acceptance of an event to the end of its reply. */
   ReplyMilliseconds: 'Milliseconds',
-  /** How long ago the oldest of the rows that are due came, or was put back; 0 when none is due. */
+  /** Time since the oldest of the due rows was accepted or redriven; 0 when none is due. */
   OldestDueSeconds: 'Seconds',
 } as const;
 
-type Values = Readonly<Partial<Record<keyof typeof UNITS, number>>>;
+/** The metrics that are counted per value of a dimension; all others have none. */
+export const COUNTED_BY = { Events: 'event', Rejected: 'reason' } as const;
 
-/** What a value is told apart by, each from a closed set: every combination is a metric that is paid for. */
+/** The values of each dimension: a closed set, because AWS bills every combination as a metric. */
 export const DIMENSIONS = {
   event: [...EVENT_NAMES, 'unknown'],
   reason: ['token', 'size', 'body', 'app', 'database'],
 } as const;
 
-type Dimension = {
-  readonly [Name in keyof typeof DIMENSIONS]?: (typeof DIMENSIONS)[Name][number];
-};
+export const NAMESPACE = 'vvchat-robot';
+
+type Metric = keyof typeof UNITS;
+type DimensionName = keyof typeof DIMENSIONS;
+
+type CountedBy<Name extends DimensionName> = {
+  [M in keyof typeof COUNTED_BY]: (typeof COUNTED_BY)[M] extends Name ? M : never;
+}[keyof typeof COUNTED_BY];
+
+type Values<M extends Metric> = Readonly<Partial<Record<M, number>>>;
 
 /**
- * Has CloudWatch count, by the embedded metric format, for the service that `METRICS_SERVICE` names; without it
- * nothing is counted. The line has to reach standard output as it is: under Lambda's JSON log format a line of
- * `console` would be wrapped, and the metric lost.
+ * Has CloudWatch count values of metrics that share a dimension, or have none, for the service that `METRICS_SERVICE`
+ * names; without that variable nothing is counted. The line, in the embedded metric format, goes to standard output
+ * directly: Lambda's JSON log format wraps a line of `console`, and the metric would be lost.
  */
-export function record(values: Values, dimension: Dimension = {}): void {
+export function record(values: Values<Exclude<Metric, keyof typeof COUNTED_BY>>): void;
+export function record<Name extends DimensionName>(
+  values: Values<CountedBy<Name>>,
+  dimension: { readonly [N in Name]: (typeof DIMENSIONS)[N][number] },
+): void;
+export function record(values: Values<Metric>, dimension: object = {}): void {
   const { METRICS_SERVICE: service } = process.env;
   if (!service) return;
-  const Metrics = (Object.keys(values) as (keyof typeof UNITS)[]).map((Name) => ({
+  const Metrics = (Object.keys(values) as Metric[]).map((Name) => ({
     Name,
     Unit: UNITS[Name],
   }));
   const Dimensions = [['service', ...Object.keys(dimension)]];
-  const CloudWatchMetrics = [{ Namespace: 'vvchat-robot', Dimensions, Metrics }];
+  const CloudWatchMetrics = [{ Namespace: NAMESPACE, Dimensions, Metrics }];
   const _aws = { Timestamp: Date.now(), CloudWatchMetrics };
   process.stdout.write(`${JSON.stringify({ _aws, service, ...dimension, ...values })}\n`);
 }

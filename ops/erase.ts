@@ -9,16 +9,16 @@ import {
   createCommand,
   id,
   type Options,
-  print,
-  remark,
-  rowsIn,
+  printNote,
+  printRows,
+  rowCount,
   run,
-  tableOf,
   UsageError,
-} from './operator.ts';
+} from './command-line.ts';
+import { recoveryDays, rowsIn, tableOf } from './tables.ts';
 
 /*
- * `npm run erase`: every row of a group or a person, as privacy law may ask for it.
+ * `npm run erase`: erases every row of a group or a person, as privacy law may require.
  */
 
 interface EraseOptions extends Options {
@@ -27,102 +27,70 @@ interface EraseOptions extends Options {
   readonly yes: boolean;
 }
 
-/** For so long point-in-time recovery can bring back what was erased. */
-const RECOVERY_DAYS = 7;
-
 const KEYS = {
   memberships: ['session_open_id', 'robot_open_id'],
   inbox: ['session_open_id', 'event_id'],
 } as const;
 
-/** Where a membership names a person. */
-const BY = ['invited_by', 'last_opened_by', 'last_mentioned_by'] as const;
+const PARTS = ['memberships', 'inbox'] as const;
 
-type Part = keyof typeof KEYS;
+type Part = (typeof PARTS)[number];
 
-interface Found {
+/** The attributes of a membership that name a person. */
+const NAMING = ['invited_by', 'last_opened_by', 'last_mentioned_by'] as const;
+
+/** What to erase of a row: these attributes or, without them, the whole row. */
+interface Erasure {
   readonly part: Part;
   readonly key: Row;
-  /** Left out: the whole row goes. */
   readonly attributes?: readonly string[];
 }
 
-const command = createCommand(
-  'erase',
-  'Erases every row of a group or a person; without --yes, tells which',
-)
-  .option('--session <open_id>', 'a group, or a one-to-one chat by its person', id)
+const command = createCommand('erase', 'Erases every row of a group or a person')
+  .option('--session <open_id>', 'a group, or a one-to-one chat by the id of its person', id)
   .option(
     '--person <open_id>',
-    'a person: their one-to-one chats, what they said, and their name in groups',
+    'a person: their one-to-one chats, their messages, and their name in groups',
     id,
   )
-  .option('--yes', 'erase; without it nothing is changed', false)
-  .addHelpText('after', '\n--person reads both tables whole.');
+  .option('--yes', 'erase; without it the rows are only listed', false)
+  .addHelpText('after', '\n--person scans both tables.');
 
 await run(command, async () => {
   const options = command.opts<EraseOptions>();
-  const { session, person, yes } = options;
-  if ((session === undefined) === (person === undefined)) {
-    throw new UsageError('Take either --session or --person.');
+  if ((options.session === undefined) === (options.person === undefined)) {
+    throw new UsageError('Give either --session or --person.');
   }
-  const tables = {
-    memberships: tableOf('memberships', options),
-    inbox: tableOf('inbox', options),
-  };
-  const found: Found[] = [];
-  const tell = () =>
-    print(
-      found.map(({ part, key, attributes }) => ({
-        table: part,
-        ...key,
-        erased: attributes?.join(', ') ?? 'the row',
-      })),
-      options,
-    );
+  const found: Erasure[] = [];
   try {
-    for (const part of ['memberships', 'inbox'] as const) {
-      const rows = session === undefined ? all(tables[part]) : ofSession(tables[part], session);
-      for await (const row of rows) {
-        const it = person === undefined ? whole(part, row) : ofPerson(part, row, person);
-        if (!it) continue;
-        if (yes) await erase(tables[part], it, person);
-        found.push(it);
+    for (const part of PARTS) {
+      const table = tableOf(part, options);
+      for await (const row of candidates(table, options)) {
+        const erasure = erasureOf(part, row, options);
+        if (!erasure) continue;
+        if (options.yes) await erase(table, erasure, options);
+        found.push(erasure);
       }
     }
   } catch (error) {
-    if (yes) {
-      tell();
-      remark(`Stopped. ${found.length} were changed; the same command goes on with the rest.`);
+    if (options.yes) {
+      report(found, options);
+      printNote(
+        `Stopped after ${rowCount(found.length)}. Run the same command again for the rest.`,
+      );
     }
     throw error;
   }
-  tell();
-  if (!yes) return remark(`${found.length} would be changed: the same with --yes.`);
-  const until = new Date(Date.now() + RECOVERY_DAYS * 86_400_000).toISOString().slice(0, 10);
-  remark(
-    `${found.length} were changed. Point-in-time recovery keeps what they were until ${until}.`,
-  );
-  remark('An event that comes later is recorded again.');
+  report(found, options);
+  if (options.yes) noteRecovery(found.length);
+  else printNote(`${rowCount(found.length)} found. Add --yes to erase them.`);
 });
 
-function whole(part: Part, row: Row): Found {
-  return { part, key: keyOf(part, row) };
-}
-
-function ofPerson(part: Part, row: Row, person: string): Found | undefined {
-  // Whatever session_type says: the last event wrote it.
-  if (row.session_open_id === person) return whole(part, row);
-  if (part === 'inbox') return row.trigger_open_id === person ? whole(part, row) : undefined;
-  const attributes = BY.filter((name) => row[name] === person);
-  return attributes.length > 0 ? { ...whole(part, row), attributes } : undefined;
-}
-
-function keyOf(part: Part, row: Row): Row {
-  return Object.fromEntries(KEYS[part].map((name) => [name, row[name]]));
-}
-
-function ofSession({ client, name: TableName }: Table, session: string) {
+/** The rows of the session or, for a person, all rows: no index finds a person. */
+function candidates({ client, name: TableName }: Table, { session }: EraseOptions) {
+  if (session === undefined) {
+    return rowsIn(paginateScan({ client }, { TableName, ConsistentRead: true }));
+  }
   return rowsIn(
     paginateQuery(
       { client },
@@ -136,14 +104,19 @@ function ofSession({ client, name: TableName }: Table, session: string) {
   );
 }
 
-function all({ client, name: TableName }: Table) {
-  return rowsIn(paginateScan({ client }, { TableName, ConsistentRead: true }));
+function erasureOf(part: Part, row: Row, { person }: EraseOptions): Erasure | undefined {
+  const key = Object.fromEntries(KEYS[part].map((name) => [name, row[name]]));
+  // A one-to-one chat has the id of its person. session_type would not do: any later event overwrites it.
+  if (person === undefined || row.session_open_id === person) return { part, key };
+  if (part === 'inbox') return row.trigger_open_id === person ? { part, key } : undefined;
+  const attributes = NAMING.filter((name) => row[name] === person);
+  return attributes.length > 0 ? { part, key, attributes } : undefined;
 }
 
 async function erase(
   { client, name: TableName }: Table,
-  { key, attributes }: Found,
-  person: string | undefined,
+  { key, attributes }: Erasure,
+  { person }: EraseOptions,
 ): Promise<void> {
   const Key = toAttributes(key);
   if (!attributes) {
@@ -162,8 +135,25 @@ async function erase(
         }),
       );
     } catch (error) {
-      // The row has gone meanwhile, or names somebody else by now.
+      // The row has been deleted since, or names another person by now.
       if (!isConditionFailed(error)) throw error;
     }
   }
+}
+
+function report(found: readonly Erasure[], options: Options): void {
+  const rows = found.map(({ part, key, attributes }) => ({
+    table: part,
+    ...key,
+    erased: attributes?.join(', ') ?? 'the row',
+  }));
+  printRows(rows, options);
+}
+
+function noteRecovery(count: number): void {
+  const until = new Date(Date.now() + recoveryDays() * 86_400_000).toISOString().slice(0, 10);
+  printNote(
+    `${rowCount(count)} erased. Point-in-time recovery keeps their former contents until ${until}.`,
+  );
+  printNote('Later events are recorded again.');
 }

@@ -5,16 +5,15 @@ import {
   id,
   type Options,
   positive,
-  print,
-  remark,
-  rowsIn,
+  printNote,
+  printRows,
   run,
-  tableOf,
   UsageError,
-} from './operator.ts';
+} from './command-line.ts';
+import { rowsIn, tableOf } from './tables.ts';
 
 /*
- * `npm run groups`: which sessions a robot is in, and which robots a session has.
+ * `npm run groups`: the sessions of a robot, and the robots of a session.
  */
 
 interface GroupsOptions extends Options {
@@ -25,35 +24,30 @@ interface GroupsOptions extends Options {
 
 const COLUMNS = ['session_open_id', 'session_type', 'robot_open_id', 'robot_no', 'last_seen_at'];
 
-const command = createCommand('groups', 'Tells which robots are in which sessions')
-  .option('--robot <open_id>', 'the sessions of a robot', id)
-  .option('--session <open_id>', 'the robots of a session (a group, or a person one to one)', id)
-  .option('--limit <n>', 'how many at most', positive, 100);
+const command = createCommand('groups', 'Lists which robots are in which sessions')
+  .option('--robot <open_id>', 'only the sessions of a robot', id)
+  .option('--session <open_id>', 'only the robots of a group, or of a one-to-one chat', id)
+  .option('--limit <n>', 'how many rows to list at most', positive, 100);
 
 await run(command, async () => {
   const options = command.opts<GroupsOptions>();
   const { robot, session, limit } = options;
   if (robot !== undefined && session !== undefined) {
-    throw new UsageError('Take either --robot or --session.');
+    throw new UsageError('Give either --robot or --session.');
   }
   const rows: Row[] = [];
   for await (const row of memberships(options)) {
     if (rows.length === limit) {
-      remark(`There are more than ${limit}; --limit ${limit * 10} shows more.`);
+      printNote(`There are more than ${limit} rows; list more with --limit ${limit * 10}.`);
       break;
     }
     rows.push(row);
   }
-  if (rows.length === 0) remark('None.');
-  print(options.json ? rows : rows.map(summary), options);
+  if (rows.length === 0) printNote('No rows found.');
+  printRows(options.json ? rows : rows.map(summary), options);
 });
 
-/** What fits into a line. */
-function summary(row: Row) {
-  return Object.fromEntries(COLUMNS.filter((name) => name in row).map((name) => [name, row[name]]));
-}
-
-/** All that there is to know of a session's robots, or of all; of a robot's sessions the keys. */
+/** Whole rows, but for the sessions of one robot: of those the index has the keys alone. */
 function memberships({ robot, session, ...options }: GroupsOptions): AsyncGenerator<Row> {
   const { client, name: TableName } = tableOf('memberships', options);
   const by = robot === undefined ? 'session_open_id' : 'robot_open_id';
@@ -71,4 +65,9 @@ function memberships({ robot, session, ...options }: GroupsOptions): AsyncGenera
           },
         );
   return rowsIn(pages);
+}
+
+/** The attributes that fit on a line. */
+function summary(row: Row) {
+  return Object.fromEntries(COLUMNS.filter((name) => name in row).map((name) => [name, row[name]]));
 }

@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { enqueue } from '../lib/inbox/enqueue.ts';
 import type { Item } from '../lib/inbox/item.ts';
 import * as queries from '../lib/inbox/queries.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
 import { recordMembership } from '../lib/membership.ts';
 import type { Event } from '../lib/vvchat/event.ts';
+import { serviceName } from '../local/names.ts';
+import packageJson from '../package.json' with { type: 'json' };
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, newArrival, saying } from '../test/fixtures.ts';
 import { failing, passing, startDynamoDBProxy } from '../test/proxy.ts';
@@ -16,9 +18,16 @@ import { failing, passing, startDynamoDBProxy } from '../test/proxy.ts';
  * The commands as an operator types them, each in a process of its own, on the tables of stage local.
  */
 
+/** The scripts in package.json that run a file of this folder. */
+const COMMANDS = Object.entries(packageJson.scripts)
+  .filter(([, script]) => script.includes(' ops/'))
+  .map(([name]) => name);
+
 let engine: Engine;
 
 beforeEach(async () => {
+  // The commands find the tables of stage local, not those of an access key of the engine's own.
+  vi.stubEnv('DYNAMODB_LOCAL_ENDPOINT', undefined);
   engine = await startEngine();
 });
 afterEach(() => engine[Symbol.asyncDispose]());
@@ -68,32 +77,38 @@ const put = async (event: Event): Promise<Item> => {
 const read = (item: Item) => queries.read(engine.table('inbox', Date), item);
 
 describe('every command', () => {
-  test.each(['secret', 'groups', 'redrive', 'erase'])('%s explains itself', async (name) => {
-    const help = await run(name, ['--help']);
-    expect(help).toMatchObject({ code: 0, stderr: '' });
-    expect(help.stdout).toMatch(new RegExp(`^Usage: npm run ${name} -- \\[options\\]`));
-    expect(await run(name, [])).toMatchObject({
-      code: 2,
-      stderr: expect.stringMatching(/--stage/),
-    });
-    expect(await run(name, ['--stage', 'dev', '--what'])).toMatchObject({ code: 2, stdout: '' });
-    expect(await run(name, ['--stage', '../x'])).toMatchObject({ code: 2, stdout: '' });
-  });
+  test.each(COMMANDS)(
+    '%s prints its usage, and rejects options that make no sense',
+    async (name) => {
+      const help = await run(name, ['--help']);
+      expect(help).toMatchObject({ code: 0, stderr: '' });
+      expect(help.stdout).toMatch(new RegExp(`^Usage: npm run ${name} -- \\[options\\]`));
+      expect(await run(name, [])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/--stage/),
+      });
+      expect(await run(name, ['--stage', 'dev', '--what'])).toMatchObject({ code: 2, stdout: '' });
+      expect(await run(name, ['--stage', '../x'])).toMatchObject({ code: 2, stdout: '' });
+    },
+  );
 
-  test.each(['groups', 'redrive'])('%s says what to do when nothing answers', async (name) => {
-    const port = new URL(engine.endpoint).port;
-    await engine[Symbol.asyncDispose]();
-    const done = await local(name);
-    expect(done).toMatchObject({ code: 1, stdout: '' });
-    expect(done.stderr).toBe(
-      `ECONNREFUSED: connect ECONNREFUSED 127.0.0.1:${port}. Is npm start running?\n`,
-    );
-    engine = await startEngine();
-  });
+  test.each(['groups', 'redrive'])(
+    '%s suggests a remedy when the database is unreachable',
+    async (name) => {
+      const port = new URL(engine.endpoint).port;
+      await engine[Symbol.asyncDispose]();
+      const done = await local(name);
+      expect(done).toMatchObject({ code: 1, stdout: '' });
+      expect(done.stderr).toBe(
+        `ECONNREFUSED: connect ECONNREFUSED 127.0.0.1:${port}. Is npm start running?\n`,
+      );
+      engine = await startEngine();
+    },
+  );
 });
 
 describe('secret', () => {
-  test('makes a token of 256 bits, its hash, and the line for keys', async () => {
+  test('it prints a new token of 256 bits, its hash, and the command that stores a key', async () => {
     const one = await run('secret', ['--stage', 'dev']);
     const other = await run('secret', ['--stage', 'dev']);
     const [token, otherToken] = [one, other].map(
@@ -102,10 +117,10 @@ describe('secret', () => {
     expect(token).not.toBe(otherToken);
     const hash = createHash('sha256').update(`${token}`).digest('hex');
     expect(one.stdout).toContain(`  WEBHOOK_TOKEN_SHA256=${hash}\n`);
-    expect(one.stdout).toContain('--name /vvchat-robot/dev/app-keys/APP_ID');
+    expect(one.stdout).toContain(`--name /${serviceName}/dev/app-keys/APP_ID`);
   });
 
-  test('keeps the old hash while VVChat has the old URL', async () => {
+  test('--rotate keeps the old hash beside the new one', async () => {
     const old = 'AB'.repeat(32);
     const { stdout } = await run('secret', ['--stage', 'dev', '--rotate', old, '--json']);
     const { query, WEBHOOK_TOKEN_SHA256 } = JSON.parse(stdout);
@@ -130,24 +145,24 @@ describe('groups', () => {
     ],
     [['--session', 'another'], ['another']],
     [['--session', 'nowhere'], []],
-  ])('%j', async (args, sessions) => {
+  ])('%j lists the sessions %j', async (args, sessions) => {
     const { code, stdout } = await local('groups', ...args, '--json');
     expect(code).toBe(0);
     const rows: { session_open_id: string }[] = JSON.parse(stdout);
     expect(rows.map(({ session_open_id }) => session_open_id).sort()).toEqual(sessions);
   });
 
-  test('is a table for people, and says when there is more', async () => {
+  test('it prints a table for people, and a note when there are more rows', async () => {
     const { stdout, stderr } = await local('groups', '--limit', '2');
     expect(stdout).toMatch(/session_open_id.*robot_no/);
     expect(stdout.match(/xds/g)).toHaveLength(2);
-    expect(stderr).toBe('There are more than 2; --limit 20 shows more.\n');
+    expect(stderr).toBe('There are more than 2 rows; list more with --limit 20.\n');
   });
 
-  test('takes one of its options', async () => {
+  test('it rejects --robot together with --session', async () => {
     expect(await local('groups', '--robot', 'x', '--session', 'y')).toMatchObject({
       code: 2,
-      stderr: 'Take either --robot or --session.\n',
+      stderr: 'Give either --robot or --session.\n',
     });
   });
 });
@@ -159,7 +174,7 @@ describe('redrive', () => {
     return item;
   };
 
-  test('lists what failed and changes nothing; puts it back when it is told to', async () => {
+  test('it lists failed rows and changes nothing until --put-back is given', async () => {
     const item = await failed('1');
     const gaveUp = await failed('2', 'gave up: no token');
     const listed = await local('redrive', '--json');
@@ -171,19 +186,19 @@ describe('redrive', () => {
       ],
       may_be_more: false,
     });
-    expect(listed.stderr).toBe('2 can be put back: the same with --put-back.\n');
+    expect(listed.stderr).toBe('2 rows can be put back. Add --put-back to do so.\n');
     expect(await read(item)).toMatchObject({ status: 'failed' });
     const done = await local('redrive', '--put-back', '--last-error', 'gave up');
     expect(done).toMatchObject({ code: 0 });
-    expect(done.stderr).toMatch(/^1 were put back/);
+    expect(done.stderr).toMatch(/^1 row put back/);
     expect(await read(gaveUp)).toMatchObject({ status: 'pending' });
     expect(await read(item)).toMatchObject({ status: 'failed' });
   });
 
-  test('goes on page after page', async () => {
+  test('it continues page after page', async () => {
     for (let i = 0; i < 30; i++) await failed(`${i}`);
     expect((await local('redrive', '--limit', '20')).stderr).toBe(
-      '20 can be put back: the same with --put-back.\nThere may be more: --limit 200.\n',
+      '20 rows can be put back. Add --put-back to do so.\nThere may be more; examine more with --limit 200.\n',
     );
     expect(JSON.parse((await local('redrive', '--put-back', '--json')).stdout)).toEqual({
       put_back: 30,
@@ -193,7 +208,7 @@ describe('redrive', () => {
     });
   });
 
-  test('says what is wrong with what it was asked for', async () => {
+  test('it names the option that makes no sense', async () => {
     expect(await local('redrive', '--from', 'yesterday')).toMatchObject({
       code: 2,
       stderr: '--from must be a time such as "2026-03-14T09:00:00Z".\n',
@@ -212,15 +227,15 @@ describe('erase', () => {
     await member(inGroup(documented.at, 'anna', 'anna', '1'));
   });
 
-  test('tells what would go, and what goes of a group', async () => {
+  test('it lists the rows of a group, and erases them with --yes', async () => {
     const item = await put(inGroup(saying('1'), 'group', 'ben'));
     const other = await put(inGroup(saying('2'), 'other group', 'ben'));
     const dry = await local('erase', '--session', 'group');
-    expect(dry).toMatchObject({ code: 0, stderr: '3 would be changed: the same with --yes.\n' });
+    expect(dry).toMatchObject({ code: 0, stderr: '3 rows found. Add --yes to erase them.\n' });
     expect(await memberships()).toHaveLength(4);
     const done = await local('erase', '--session', 'group', '--yes');
     expect(done.stderr).toMatch(
-      /^3 were changed\. Point-in-time recovery keeps what they were until \d{4}-\d\d-\d\d\./,
+      /^3 rows erased\. Point-in-time recovery keeps their former contents until \d{4}-\d\d-\d\d\./,
     );
     expect((await memberships()).map((it) => it.session_open_id).sort()).toEqual([
       'anna',
@@ -230,7 +245,7 @@ describe('erase', () => {
     expect(await read(other)).toBeDefined();
   });
 
-  test('of a person goes what they said and where they are named, and the rest stays', async () => {
+  test('--person erases their messages, their chats and their name, and keeps everything else', async () => {
     const said = await put(inGroup(saying('1'), 'group', 'anna'));
     const alone = await put(inGroup(saying('2'), 'anna', 'anna', '1'));
     const ofBen = await put(inGroup(saying('3'), 'group', 'ben'));
@@ -246,13 +261,13 @@ describe('erase', () => {
     expect(await read(ofBen)).toBeDefined();
   });
 
-  test('is not misled by what the last event said the session is', async () => {
+  test('--person erases a one-to-one chat that a later event called a group', async () => {
     await member(inGroup(documented.at, 'anna', 'ben', '2'));
     await local('erase', '--person', 'anna', '--yes');
     expect(JSON.stringify(await memberships())).not.toMatch(/anna/);
   });
 
-  test('says what was changed when it is stopped half-way', async () => {
+  test('it reports what it erased before a failure', async () => {
     await using proxy = await startDynamoDBProxy(engine.endpoint);
     for (let i = 0; i < 5; i++) await put(inGroup(saying(`${i}`), 'group', 'ben'));
     proxy.fault(
@@ -266,14 +281,14 @@ describe('erase', () => {
     const done = await run('erase', args, new URL(proxy.url).port);
     expect(done.code).toBe(1);
     expect(JSON.parse(done.stdout)).toHaveLength(3);
-    expect(done.stderr).toMatch(/^Stopped\. 3 were changed; the same command goes on/);
-    expect((await local('erase', '--session', 'group')).stderr).toMatch(/^4 would be changed/);
+    expect(done.stderr).toMatch(/^Stopped after 3 rows\. Run the same command again/);
+    expect((await local('erase', '--session', 'group')).stderr).toMatch(/^4 rows found/);
   });
 
-  test.each([[[]], [['--session', 'x', '--person', 'y']]])('of %j it asks which', async (args) => {
+  test.each([[[]], [['--session', 'x', '--person', 'y']]])('it rejects %j', async (args) => {
     expect(await local('erase', ...args)).toMatchObject({
       code: 2,
-      stderr: 'Take either --session or --person.\n',
+      stderr: 'Give either --session or --person.\n',
     });
   });
 });

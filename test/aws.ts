@@ -5,21 +5,21 @@ import { fileURLToPath } from 'node:url';
 import { freePorts } from '../local/ports.ts';
 
 /*
- * AWS for tests, as moto plays it, which is a Python package. It is spoken to over HTTP, as AWS is.
+ * AWS for tests: the server of moto, a Python package, which answers over HTTP as AWS does.
  */
 
 const SERVER = fileURLToPath(new URL('moto-server.py', import.meta.url));
 const READY_MS = 30_000;
 const MISSING =
-  "AWS is played by moto: Python 3 and `pip install 'moto[server,all]'` are needed, with python3 on the PATH.";
+  'moto is missing: run `python3 -m pip install -r test/requirements.txt`, with Python 3 as python3 on the PATH.';
 
 export interface Aws extends AsyncDisposable {
   readonly endpoint: string;
-  /** With which a command, a function or a client finds it. */
+  /** The variables by which a command, a function or a client finds it. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** Starts it on a free port of 127.0.0.1, with nothing in it. */
+/** Starts an empty one on a free port of 127.0.0.1. */
 export async function startAws(): Promise<Aws> {
   const { http: port } = await freePorts();
   const endpoint = `http://127.0.0.1:${port}`;
@@ -28,7 +28,7 @@ export async function startAws(): Promise<Aws> {
     AWS_REGION: 'us-east-1',
     AWS_ACCESS_KEY_ID: 'test',
     AWS_SECRET_ACCESS_KEY: 'test',
-    // So that nobody looks for other credentials.
+    // Otherwise boto3 looks for other credentials.
     AWS_EC2_METADATA_DISABLED: 'true',
   };
   const others = Object.entries(process.env).filter(([name]) => !/^(?:AWS|MOTO)_/.test(name));
@@ -43,7 +43,7 @@ export async function startAws(): Promise<Aws> {
   const over = once(child, 'close').then(
     () => {
       const isMissing = /ModuleNotFoundError|not found/.test(printed);
-      throw new Error(isMissing ? MISSING : 'moto has ended', { cause: printed });
+      throw new Error(isMissing ? MISSING : 'moto exited', { cause: printed });
     },
     (cause) => {
       throw new Error(MISSING, { cause });
@@ -69,6 +69,6 @@ export async function startAws(): Promise<Aws> {
 async function untilAnswered(url: string): Promise<void> {
   for (const end = Date.now() + READY_MS; ; await sleep(100)) {
     if (await fetch(url).catch(() => undefined)) return;
-    if (Date.now() > end) throw new Error(`moto did not come up in ${READY_MS / 1_000} s.`);
+    if (Date.now() > end) throw new Error(`moto did not start within ${READY_MS / 1_000} s.`);
   }
 }

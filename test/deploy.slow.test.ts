@@ -42,6 +42,7 @@ import { unzipSync } from 'fflate';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fromAttributes, type Row } from '../lib/aws/table.ts';
 import type { Event } from '../lib/vvchat/event.ts';
+import { serviceName } from '../local/names.ts';
 import { type Aws, startAws } from './aws.ts';
 import { documented, sample, saying } from './fixtures.ts';
 import { type Lambda, SharedClock, startLambda } from './lambda.ts';
@@ -52,14 +53,15 @@ import { type Mapping, readStream } from './shard-reader.ts';
 import { APPS, type FakeVVChat, startVVChat } from './vvchat.ts';
 
 /*
- * A rehearsal of a deployment's whole life, by the commands that are documented, with moto in the place of AWS: the
- * stage is deployed, works, is deployed again, removed, brought back on the tables that were kept, and erased. Each
- * test goes on from the one before.
+ * Rehearses the whole life of a deployment with the documented commands, against moto in place of AWS: the stage is
+ * deployed, works, is redeployed, removed, restored from the retained tables, and deleted for good. Each test
+ * continues where the previous one ended.
  */
 
-const STACK = 'vvchat-robot-dev';
+const STACK = `${serviceName}-dev`;
 const FUNCTIONS: readonly FunctionName[] = ['webhook', 'reply', 'retry'];
-const KEPT = ['MembershipsTable', 'InboxTable'] as const;
+const RETAINED = ['MembershipsTable', 'InboxTable'] as const;
+const TABLES = ['inbox', 'memberships'] as const;
 
 const started: AsyncDisposable[] = [];
 let aws: Aws;
@@ -70,9 +72,9 @@ let on: ReturnType<typeof clientsOf>;
 
 beforeAll(async () => {
   clock = new SharedClock();
-  project = ending(await copyProject());
-  vvchat = ending(await startVVChat(clock.now));
-  aws = ending(await startAws());
+  project = disposedAtEnd(await copyProject());
+  vvchat = disposedAtEnd(await startVVChat(clock.now));
+  aws = disposedAtEnd(await startAws());
   on = clientsOf(aws);
 });
 afterAll(async () => {
@@ -80,8 +82,8 @@ afterAll(async () => {
   clock[Symbol.dispose]();
 });
 
-/** Has it end with the tests, also if what is started next fails. */
-function ending<T extends AsyncDisposable>(it: T): T {
+/** Registers what `afterAll` is to dispose of, even if the next start fails. */
+function disposedAtEnd<T extends AsyncDisposable>(it: T): T {
   started.push(it);
   return it;
 }
@@ -105,14 +107,14 @@ function clientsOf({ endpoint }: Aws) {
   };
 }
 
-/** Types `npx serverless … --stage dev`. */
+/** Runs `npx serverless … --stage dev`. */
 async function serverless(command: 'deploy' | 'remove') {
   const run = project.start(['serverless', command, '--stage', 'dev'], {
     ...aws.environment,
     VVCHAT_API_URL: vvchat.url,
     VVCHAT_APP_IDS: [...APPS.keys()].join(','),
     WEBHOOK_TOKEN_SHA256: createHash('sha256').update('local').digest('hex'),
-    // How often it asks CloudFormation, in milliseconds.
+    // The interval at which it polls CloudFormation, in milliseconds.
     SLS_AWS_MONITORING_FREQUENCY: '200',
   });
   return { code: await run.ends(), output: run.output() };
@@ -139,8 +141,8 @@ interface Resource {
   readonly Properties: { readonly TableName?: string };
 }
 
-/** What the last deployment compiled. */
-async function compiled(): Promise<Template> {
+/** The template of the last deployment. */
+async function compiledTemplate(): Promise<Template> {
   const file = join(project.folder, '.serverless', 'cloudformation-template-update-stack.json');
   return JSON.parse(await readFile(file, 'utf8'));
 }
@@ -162,7 +164,7 @@ const physical = async (id: string) =>
 
 const tables = async () => (await on.dynamodb.send(new ListTablesCommand())).TableNames?.sort();
 
-async function rows(table: 'memberships' | 'inbox'): Promise<Row[]> {
+async function rows(table: (typeof TABLES)[number]): Promise<Row[]> {
   const { Items = [] } = await on.dynamodb.send(
     new ScanCommand({ TableName: `${STACK}-${table}`, ConsistentRead: true }),
   );
@@ -174,10 +176,10 @@ const statuses = async () => (await rows('inbox')).map((row) => row.status);
 const functionNamed = (name: FunctionName) =>
   on.lambda.send(new GetFunctionCommand({ FunctionName: `${STACK}-${name}` }));
 
-const hashes = () =>
+const codeHashes = () =>
   Promise.all(FUNCTIONS.map(async (it) => (await functionNamed(it)).Configuration?.CodeSha256));
 
-/** Starts a container with what was uploaded, as the function is configured. */
+/** Starts a container of a function with the uploaded code and the deployed configuration. */
 async function start(name: FunctionName): Promise<Lambda> {
   const { Configuration, Code } = await functionNamed(name);
   const { Handler = '', Timeout = 0, CodeSha256 } = Configuration ?? {};
@@ -203,13 +205,13 @@ async function start(name: FunctionName): Promise<Lambda> {
   });
 }
 
-/** Lets the inbox's stream come to `reply`, as the mapping of the two has it. */
+/** Hands the inbox's stream to `reply`, as the deployed event source mapping configures it. */
 async function readInbox(reply: Lambda) {
   const { EventSourceMappings: [mapping, ...more] = [] } = await on.lambda.send(
     new ListEventSourceMappingsCommand(),
   );
   expect(more).toEqual([]);
-  expect(mapping?.FunctionArn).toMatch(/:vvchat-robot-dev-reply$/);
+  expect(mapping?.FunctionArn).toMatch(new RegExp(`:${STACK}-reply$`));
   return readStream({
     engine: { endpoint: aws.endpoint, client: on.dynamodb },
     streamArn: `${mapping?.EventSourceArn}`,
@@ -227,25 +229,24 @@ async function post(webhook: Lambda, event: Event): Promise<string> {
 
 const memberOf = (row: Row) => `${row.robot_open_id} in ${row.session_open_id}`;
 
-const said = () =>
+const sentTexts = () =>
   vvchat.carried.map(({ app_id, robot_no, params }) => [app_id, robot_no, params.text]);
 
-test('the first deployment makes all that is in the template', async () => {
+test('the first deployment creates every resource of the template', async () => {
   const output = await deploy();
   expect(await status()).toBe('UPDATE_COMPLETE');
-  const expected = Object.entries((await compiled()).Resources)
-    // moto has no policies of buckets; nobody has set an address for alarms.
+  const expected = Object.entries((await compiledTemplate()).Resources)
+    // moto has no bucket policies, and no address for alarms is set.
     .filter(([, { Type, Condition }]) => Type !== 'AWS::S3::BucketPolicy' && !Condition)
     .map(([id, { Type }]) => `${id}: ${Type}`);
-  const made = (await resources())
+  const created = (await resources())
     .filter(({ LogicalResourceId }) => LogicalResourceId)
     .map((it) => `${it.LogicalResourceId}: ${it.ResourceType}`);
-  expect(made.sort()).toEqual(expected.sort());
+  expect(created.sort()).toEqual(expected.sort());
 
-  expect(await tables()).toEqual(['inbox', 'memberships', 'tokens'].map((it) => `${STACK}-${it}`));
   const { Functions = [] } = await on.lambda.send(new ListFunctionsCommand());
-  expect(Functions.map(({ FunctionName }) => FunctionName).sort()).toEqual(
-    FUNCTIONS.map((name) => `${STACK}-${name}`).sort(),
+  expect(Functions.map(({ FunctionName }) => FunctionName)).toEqual(
+    expect.arrayContaining(FUNCTIONS.map((name) => `${STACK}-${name}`)),
   );
 
   const { Items: [api] = [] } = await on.api.send(new GetApisCommand());
@@ -271,11 +272,12 @@ test('the first deployment makes all that is in the template', async () => {
     new ListTargetsByRuleCommand({ Rule: rule?.Name }),
   );
   expect(Targets.map(({ Arn }) => Arn)).toEqual([
-    expect.stringMatching(/:vvchat-robot-dev-retry$/),
+    expect.stringMatching(new RegExp(`:${STACK}-retry$`)),
   ]);
 });
 
-test('roles and alarms are for what there is', async () => {
+test('roles and alarms refer to resources of the stage', async () => {
+  const ownArn = new RegExp(`^arn:aws:\\w+:us-east-1:\\d{12}:.*${serviceName}[-/]dev`);
   for (const name of FUNCTIONS) {
     const { Role } = (await functionNamed(name)).Configuration ?? {};
     const { PolicyDocument } = await on.iam.send(
@@ -284,25 +286,26 @@ test('roles and alarms are for what there is', async () => {
     const { Statement } = JSON.parse(decodeURIComponent(`${PolicyDocument}`));
     const names: string[] = Statement.flatMap(({ Resource }: { Resource: string }) => Resource);
     for (const it of names.filter((it) => it !== '*')) {
-      expect(it).toMatch(/^arn:aws:(?:dynamodb|logs|ssm):us-east-1:\d{12}:.*vvchat-robot[-/]dev/);
+      expect(it).toMatch(ownArn);
     }
   }
 
   const { MetricAlarms = [] } = await on.cloudWatch.send(new DescribeAlarmsCommand());
   const topic = await physical('AlarmTopic');
-  const known = [STACK, 'token', 'app', await physical('HttpApi')];
-  expect(MetricAlarms).toHaveLength(15);
+  const ids = new Set((await resources()).map(({ PhysicalResourceId }) => PhysicalResourceId));
+  expect(MetricAlarms).not.toEqual([]);
   for (const { AlarmActions, OKActions, Dimensions = [] } of MetricAlarms) {
     expect([AlarmActions, OKActions]).toEqual([[topic], [topic]]);
-    for (const { Value } of Dimensions) {
-      expect([...known, ...FUNCTIONS.map((name) => `${STACK}-${name}`)]).toContain(Value);
+    for (const { Name, Value } of Dimensions) {
+      if (Name === 'service') expect(Value).toBe(STACK);
+      else if (Name !== 'reason') expect(ids).toContain(Value);
     }
   }
 });
 
-test('what was deployed answers the documented events', async () => {
+test('the deployed functions reply to the documented events', async () => {
   for (const [app, Value] of APPS) {
-    const Name = `/vvchat-robot/dev/app-keys/${app}`;
+    const Name = `/${serviceName}/dev/app-keys/${app}`;
     await on.ssm.send(new PutParameterCommand({ Name, Value, Type: 'SecureString' }));
   }
   await using webhook = await start('webhook');
@@ -315,22 +318,22 @@ test('what was deployed answers the documented events', async () => {
   expect(await post(webhook, documented.open)).toBe('recorded');
   expect(await post(webhook, documented.at)).toBe('queued');
   await until(async () => vvchat.carried.length === 2);
-  // This one is for retry.
+  // Its reply is left to retry.
   vvchat.fault('send', respondingWith(503));
-  expect(await post(webhook, saying('help'))).toBe('queued');
+  expect(await post(webhook, saying('again'))).toBe('queued');
   await until(async () => (await rows('inbox')).some((row) => row.last_error));
   expect(await retry.invoke(sample('retry'))).toEqual({});
   clock.advance(600_000);
   expect(await retry.invoke(sample('retry'))).toEqual({ replied: 1 });
 
-  expect(said()).toEqual([
-    ['qiyunxin', 'xds3345', expect.stringContaining('Hello, everybody!')],
-    ['test', 'xds2323', expect.stringContaining('“您好”')],
-    ['test', 'xds2323', expect.stringContaining('You can say:')],
+  expect(sentTexts()).toEqual([
+    ['qiyunxin', 'xds3345', 'hello'],
+    ['test', 'xds2323', '您好'],
+    ['test', 'xds2323', 'again'],
   ]);
   expect(await statuses()).toEqual(['replied', 'replied', 'replied']);
   const members = (await rows('memberships')).map(memberOf);
-  // Two events are of the same robot in the same group.
+  // Both messages are for the same robot in the same group.
   expect(members.sort()).toEqual(
     [documented.at, documented.join]
       .map(({ data }) => memberOf({ ...data.session, robot_open_id: data.robot.open_id }))
@@ -338,52 +341,52 @@ test('what was deployed answers the documented events', async () => {
   );
 });
 
-test('a second deployment has nothing to do', async () => {
-  const before = await hashes();
+test('a second deployment without changes is skipped', async () => {
+  const before = await codeHashes();
   expect(await deploy()).toContain('No changes to deploy. Deployment skipped.');
-  expect(await hashes()).toEqual(before);
+  expect(await codeHashes()).toEqual(before);
 });
 
-test('a changed robot is deployed, and nothing that was recorded is lost', async () => {
-  const [webhook, reply, retry] = await hashes();
-  await project.change('robot/robot.ts', (text) => text.replace('Hello!', 'Good day!'));
+test('deploying a changed robot keeps every recorded row', async () => {
+  const [webhook, reply, retry] = await codeHashes();
+  await project.change('robot/robot.ts', (text) => text.replace("'hello'", "'good day'"));
   await deploy();
-  const [sameWebhook, newReply, newRetry] = await hashes();
+  const [sameWebhook, newReply, newRetry] = await codeHashes();
   expect(sameWebhook).toBe(webhook);
   expect(newReply).not.toBe(reply);
   expect(newRetry).not.toBe(retry);
   expect(await statuses()).toEqual(['replied', 'replied', 'replied']);
 });
 
-test('a removal keeps memberships and inbox, and nothing else', async () => {
+test('a removal retains memberships and inbox, and deletes everything else', async () => {
   await remove();
   await expect(status()).rejects.toThrow('does not exist');
-  expect(await tables()).toEqual(['inbox', 'memberships'].map((it) => `${STACK}-${it}`));
+  expect(await tables()).toEqual(TABLES.map((it) => `${STACK}-${it}`));
   expect((await on.lambda.send(new ListFunctionsCommand())).Functions).toEqual([]);
   expect((await on.api.send(new GetApisCommand())).Items).toEqual([]);
   expect((await on.cloudWatch.send(new DescribeAlarmsCommand())).MetricAlarms).toEqual([]);
   expect(await statuses()).toEqual(['replied', 'replied', 'replied']);
 });
 
-test('what was kept is in the way of a plain deployment', async () => {
+test('a plain deployment fails while the retained tables exist', async () => {
   const { code, output } = await serverless('deploy');
   expect(code).toBe(1);
-  expect(output).toMatch(/Table already exists: vvchat-robot-dev-(?:memberships|inbox)/);
+  expect(output).toMatch(new RegExp(`Table already exists: ${STACK}-(?:memberships|inbox)`));
   expect(await status()).toBe('UPDATE_ROLLBACK_COMPLETE');
   expect(await statuses()).toHaveLength(3);
   await remove();
 });
 
-test('with the kept tables imported, the service comes back to them', async () => {
-  const { Resources } = await compiled();
-  const kept = KEPT.map((id) => [id, Resources[id] as Resource] as const);
+test('a deployment onto the imported tables restores the service', async () => {
+  const { Resources } = await compiledTemplate();
+  const retained = RETAINED.map((id) => [id, Resources[id] as Resource] as const);
   const changeSet = { StackName: STACK, ChangeSetName: 'come-back' };
   await on.cloudFormation.send(
     new CreateChangeSetCommand({
       ...changeSet,
       ChangeSetType: 'IMPORT',
-      TemplateBody: JSON.stringify({ Resources: Object.fromEntries(kept) }),
-      ResourcesToImport: kept.map(([LogicalResourceId, { Type, Properties }]) => ({
+      TemplateBody: JSON.stringify({ Resources: Object.fromEntries(retained) }),
+      ResourcesToImport: retained.map(([LogicalResourceId, { Type, Properties }]) => ({
         LogicalResourceId,
         ResourceType: Type,
         ResourceIdentifier: { TableName: `${Properties.TableName}` },
@@ -398,18 +401,18 @@ test('with the kept tables imported, the service comes back to them', async () =
 
   await using webhook = await start('webhook');
   await using reply = await start('reply');
-  // The mapping is new, and begins with the oldest that the stream has.
+  // The new mapping starts with the oldest record of the stream.
   await using reader = await readInbox(reply);
-  expect(await post(webhook, documented.at)).toBe('queued');
+  expect(await post(webhook, documented.join)).toBe('queued');
   await until(async () => vvchat.carried.length > 3);
   await until(async () => (await statuses()).every((it) => it === 'replied'));
   expect(reader.seen.filter((it) => it === 'INSERT')).toHaveLength(4);
-  expect(said().slice(3)).toEqual([['test', 'xds2323', expect.stringContaining('Good day!')]]);
+  expect(sentTexts().slice(3)).toEqual([['qiyunxin', 'xds3345', 'good day']]);
 });
 
-test('who wants none of it kept lifts the protection, and begins anew', async () => {
+test('the retained tables can be deleted once unprotected, and a deployment starts afresh', async () => {
   await remove();
-  for (const name of ['memberships', 'inbox']) {
+  for (const name of TABLES) {
     const TableName = `${STACK}-${name}`;
     await expect(on.dynamodb.send(new DeleteTableCommand({ TableName }))).rejects.toThrow(
       /protect/i,
@@ -421,7 +424,7 @@ test('who wants none of it kept lifts the protection, and begins anew', async ()
   await deploy();
   expect(await rows('inbox')).toEqual([]);
   expect(await rows('memberships')).toEqual([]);
-  for (const name of ['memberships', 'inbox']) {
+  for (const name of TABLES) {
     const { Table } = await on.dynamodb.send(
       new DescribeTableCommand({ TableName: `${STACK}-${name}` }),
     );

@@ -1,13 +1,13 @@
 """
-moto's server, which plays AWS, with what its CloudFormation lacks to deploy this service:
+moto's server, which stands in for AWS, plus what its CloudFormation lacks to deploy this service:
 
-- a template is not refused for cfn-lint's warnings;
-- alarms, metric filters, settings of invocations and the HTTP API are created, by moto's own API;
+- warnings of cfn-lint do not reject a template;
+- alarms, metric filters, invocation settings and the HTTP API are created, through moto's own API;
 - a stack has outputs;
-- a change set that fails is rolled back, and one of type IMPORT takes in tables that are there.
+- a failed change set is rolled back, and one of type IMPORT adopts existing tables.
 
-It runs no function when a stream has something for one: whoever started it does that. It ends when
-its standard input does, and so with whoever started it.
+Streams do not invoke functions; the test does. The server exits when its standard input closes, and so
+together with the process that started it.
 
 Usage: python3 moto-server.py PORT, with some AWS credentials in the environment
 """
@@ -36,7 +36,7 @@ LambdaBackend.send_dynamodb_items = lambda *_: None
 
 
 def put_policy(self, policy_name, policy_json):
-    """In a template it is an object, and in what IAM answers a text."""
+    """A template contains an object, but IAM returns a text."""
     text = policy_json if isinstance(policy_json, str) else json.dumps(policy_json)
     put_policy_text(self, policy_name, text)
 
@@ -50,7 +50,7 @@ def client(service, region):
 
 
 def lowered(value):
-    """With names as the API of CloudWatch Logs has them."""
+    """Names as the API of CloudWatch Logs spells them."""
     if isinstance(value, dict):
         return {name[0].lower() + name[1:]: lowered(it) for name, it in value.items()}
     return [lowered(it) for it in value] if isinstance(value, list) else value
@@ -58,9 +58,9 @@ def lowered(value):
 
 def resource(kind, service, create, delete, reference):
     """
-    :param create: the call that takes a template's properties
-    :param delete: the call that takes it away, and with what
-    :param reference: what Ref is, of what was given and answered
+    :param create: the API call that takes the template's properties
+    :param delete: the API call that deletes it, and a function that returns its arguments
+    :param reference: the property, or field of the response, that Ref returns
     """
 
     def create_from_cloudformation_json(
@@ -87,7 +87,7 @@ def resource(kind, service, create, delete, reference):
         try:
             getattr(client(service, region_name), call)(**wanted(self.known))
         except ClientError as error:
-            # It went with the one that it belonged to.
+            # It was deleted together with its parent.
             if "NotFound" not in error.response["Error"]["Code"]:
                 raise
 
@@ -108,7 +108,7 @@ def picked(*names):
     return lambda known: {name: known[name] for name in names}
 
 
-# moto knows of the classes that there are.
+# moto finds these classes because they exist.
 RESOURCES = [
     resource(
         "AWS::CloudWatch::Alarm",
@@ -209,15 +209,15 @@ def table_from_template(cls, resource_name, cloudformation_json, account_id, reg
 
 
 def create_change_set(self):
-    """What CloudFormation asks of an import, as far as it makes a new stack."""
+    """CloudFormation's rules for an import that creates a stack."""
     if self._get_param("ChangeSetType") == "IMPORT":
         wanted = {it["LogicalResourceId"] for it in self._get_param("ResourcesToImport", [])}
         resources = models.Stack.parse_template(self._get_param("TemplateBody"))["Resources"]
         if wanted != set(resources):
-            raise ValidationError(message="A new stack has nothing but what is imported.")
+            raise ValidationError(message="A stack that an import creates may contain imported resources only.")
         for name, it in resources.items():
             if "DeletionPolicy" not in it:
-                raise ValidationError(message=f"{name} to import needs a DeletionPolicy.")
+                raise ValidationError(message=f"{name} needs a DeletionPolicy to be imported.")
     return plain_create_change_set(self)
 
 
@@ -228,11 +228,10 @@ plain_create_change_set = responses.CloudFormationResponse.create_change_set
 responses.CloudFormationResponse.create_change_set = create_change_set
 
 
-
-def end_with_input():
+def exit_with_input():
     sys.stdin.read()
     os._exit(0)
 
 
-threading.Thread(target=end_with_input, daemon=True).start()
+threading.Thread(target=exit_with_input, daemon=True).start()
 main(["-H", "127.0.0.1", "-p", PORT])

@@ -489,6 +489,39 @@ describe('a send', () => {
       next_attempt_at: later(0),
     });
   });
+
+  test('does not begin when marking it took the time that was left', async () => {
+    const item = await around.put();
+    await inbox.postponeSending(
+      around.inbox,
+      await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('late')]),
+      'x',
+      0,
+    );
+    const client = around.engine.newClient();
+    const lease = await inbox.claim(around.inbox, await around.read(item));
+    const deadline = clock.now() + 30_000;
+    beforeCalls(client, (operation) => operation === 'UpdateItem' && clock.advance(20_000));
+    const delivery = around.delivery(echo, { ...around.inbox, client });
+    expect(await deliver({ ...delivery, deadline }, lease)).toBe('postponed');
+    expect(sends()).toBe(0);
+  });
+
+  test('without time left writes nothing but the postponement', async () => {
+    const item = await around.put();
+    const stored = await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('late')]);
+    await inbox.postponeSending(around.inbox, stored, 'x', 0);
+    const lease = await inbox.claim(around.inbox, await around.read(item));
+    const client = around.engine.newClient();
+    const writes: string[] = [];
+    beforeCalls(client, (operation) => operation === 'UpdateItem' && writes.push(operation));
+    const delivery = around.delivery(echo, { ...around.inbox, client });
+    // A token that is at hand takes no time.
+    await delivery.tokens.get(item.app_id);
+    expect(await deliver({ ...delivery, deadline: clock.now() + 10_000 }, lease)).toBe('postponed');
+    expect(writes).toHaveLength(1);
+    expect(sends()).toBe(0);
+  });
 });
 
 describe('a failure of DynamoDB', () => {

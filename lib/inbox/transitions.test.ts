@@ -117,7 +117,8 @@ describe('claim', () => {
     const { item } = await inbox.claim(on.table, counted.item);
     expect(item).toMatchObject({ claims: 2, robot_calls: 0, sent: 1, unknown: [1] });
     expect(item.last_error).toBe('outcome unknown');
-    expect(await on.read(item)).toEqual(item);
+    expect(item.phase).toBeUndefined();
+    expect(await on.read(item)).toEqual(withoutUndefined(item));
   });
 });
 
@@ -502,7 +503,71 @@ describe('postpone', () => {
   });
 });
 
-/** A on.table whose first write, a put or an update, takes effect while its answer is lost. */
+describe('failExhausted', () => {
+  test('keeps the crash of a robot call, so that the row is quarantined once it is put back', async () => {
+    const item = await on.pending();
+    on.clock.advance(120_000);
+    const claimed = await inbox.claim(on.table, item);
+    const { item: failed } = await inbox.failExhausted(on.table, claimed.item, 'gave up');
+    const { item: redriven } = await inbox.redrive(on.table, failed);
+    expect(await on.read(item)).toMatchObject({
+      status: 'pending',
+      phase: 'asking',
+      robot_calls: 0,
+      last_error: 'gave up',
+    });
+    expect(inbox.exhaustedReason(redriven, on.clock.now())).toBeUndefined();
+  });
+
+  test('forgets the crash of a send, whose outcome is listed', async () => {
+    const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+    await inbox.failExhausted(on.table, stored.item, 'gave up');
+    const failed = await on.read(stored.item);
+    expect(failed).toMatchObject({ status: 'failed', unknown: [0] });
+    expect(failed).not.toHaveProperty('phase');
+  });
+});
+
+describe('makeDue', () => {
+  const postponed = async () =>
+    (await inbox.postponeAsking(on.table, inbox.unclaimed(await on.pending()), 'x')).item;
+
+  test('makes a postponed row due at once', async () => {
+    const item = await postponed();
+    expect(await inbox.makeDue(on.table, item)).toBe(true);
+    expect(await on.read(item)).toEqual(withoutUndefined({ ...item, next_attempt_at: later(0) }));
+  });
+
+  test('leaves a row alone that a worker has written meanwhile', async () => {
+    const item = await postponed();
+    on.clock.advance(minutes(2));
+    const { item: claimed } = await inbox.claim(on.table, item);
+    expect(await inbox.makeDue(on.table, item)).toBe(false);
+    expect(await on.read(item)).toEqual(withoutUndefined(claimed));
+  });
+
+  test.each<[string, () => Promise<Item>]>([
+    ['new', () => on.pending()],
+    [
+      'at work',
+      async () => {
+        const item = await postponed();
+        on.clock.advance(minutes(2));
+        return (await inbox.claim(on.table, item)).item;
+      },
+    ],
+    [
+      'failed',
+      async () => (await inbox.fail(on.table, inbox.unclaimed(await on.pending()), 'x')).item,
+    ],
+  ])('leaves a row alone that is %s', async (_, make) => {
+    const item = await make();
+    expect(await inbox.makeDue(on.table, item)).toBe(false);
+    expect(await on.read(item)).toEqual(withoutUndefined(item));
+  });
+});
+
+/** A table whose first update takes effect while its answer is lost. */
 function losingTheFirstAnswer(table: InboxTable): InboxTable {
   const client = on.engine.newClient();
   loseFirstAnswer(client, 'UpdateItemCommand');
