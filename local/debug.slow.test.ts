@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { saying } from '../test/fixtures.ts';
 import { breakAt } from '../test/inspector.ts';
 import { npmStart } from '../test/npm-start.ts';
-import type { Project } from '../test/project.ts';
+import { type Project, until } from '../test/project.ts';
 
 const ROBOT = `import { defineRobot, sendText } from 'vvchat-robot';
 
@@ -38,6 +38,18 @@ test('a breakpoint in robot/robot.ts stops under npm start, and the reply follow
   editor.resume();
   const row = await running.replied(body.event_id);
   expect(JSON.parse(`${row.commands}`)[0].params.text).toBe('GOOD MORNING');
+
+  // A breakpoint keeps nothing alive after npm start is killed.
+  await running.post(saying('good night'));
+  await editor.stopped();
+  await running[Symbol.asyncDispose]();
+  await until(
+    async () =>
+      await fetch(`http://127.0.0.1:${port}/json`).then(
+        () => false,
+        () => true,
+      ),
+  );
 });
 
 /** The bundles that the functions run from. */

@@ -13,7 +13,8 @@ if (isMainThread) {
   // The parent was killed: leave nothing behind.
   process.once('disconnect', () => {
     rmSync(`${process.env.ESBUILD_WORK_FOLDER}`, { recursive: true, force: true });
-    process.exit();
+    // An exit would wait for a worker that stands at a breakpoint.
+    process.kill(process.pid, 'SIGKILL');
   });
   // The channel alone must not keep the process running.
   process.channel?.unref();
