@@ -13,26 +13,32 @@ export interface Bundle {
   readonly bytes: number;
   /** By gzip at its best, level 9. */
   readonly gzipBytes: number;
-  /** How many of the bytes come from which package; those of this project from `vvchat-robot`. */
+  /** The bytes that come from each package; this project's are those of `vvchat-robot`. */
   readonly byPackage: ReadonlyMap<string, number>;
-  /** What it is made of, as paths from the project's folder. */
+  /** The files that it is made of, as paths from the project's folder; of the SDK's, their namespace comes first. */
   readonly files: readonly string[];
 }
 
 /** How a handler is bundled. */
 export interface Bundling {
-  /** With our own plugins. */
+  /** Whether with the project's plugins. */
   readonly own: boolean;
   /** Expressions, such as `process.env.NAME`, and the JavaScript in their place. */
   readonly define?: Readonly<Record<string, string>>;
 }
 
-/** What of `custom.esbuild` is for serverless-esbuild, and nothing to esbuild. */
-const NOT_OF_ESBUILD = ['outputFileExtension', 'outputWorkFolder', 'concurrency', 'watch'];
+/** The settings in `custom.esbuild` that serverless-esbuild keeps from esbuild. */
+const NOT_OF_ESBUILD = [
+  'outputFileExtension',
+  'outputWorkFolder',
+  'concurrency',
+  'skipRebuild',
+  'watch',
+];
 
 /**
  * The settings of `custom.esbuild` in serverless.yml as esbuild takes them: without those of serverless-esbuild,
- * and with the plugins that its file exports.
+ * and with the plugins themselves in place of their file.
  *
  * @throws {Error} when serverless.yml or the file of the plugins cannot be read
  */
@@ -48,7 +54,7 @@ export async function esbuildSettings(): Promise<BuildOptions> {
  * Bundles a handler as `serverless package` does.
  *
  * @param entryPoint a path from the project's folder
- * @throws what esbuild finds wrong
+ * @throws {Error} with esbuild's findings
  */
 export async function bundled(
   entryPoint: string,

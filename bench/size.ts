@@ -3,7 +3,7 @@ import { type Bundle, bundled } from './bundling.ts';
 import { kilobytes, type Section, table } from './report.ts';
 import { type Bundles, TARGETS, type TargetName } from './targets.ts';
 
-/* How large the bundles are, and what of it comes from where. */
+/* The size of the bundles, and the packages that it comes from. */
 
 const PEERS = ['aws-lite', 'sdk', 'grammy', 'lark', 'bolt', 'bare'] as const satisfies TargetName[];
 
@@ -13,8 +13,8 @@ const GZIP_LIMIT = 66_000;
 /**
  * The bundles of the three functions and of the peers.
  *
- * @param folder for those that were not bundled yet
- * @throws what esbuild finds wrong
+ * @param folder for the bundles that are still to be made
+ * @throws {Error} with esbuild's findings
  */
 export async function reportSize(bundles: Bundles, folder: string): Promise<Section> {
   const own = (name: string) =>
@@ -42,7 +42,7 @@ export async function reportSize(bundles: Bundles, folder: string): Promise<Sect
       '### Size',
       'Bundles as they are deployed, minified; a KB is 1000 bytes.',
       table(['', '>minified', '>gzip'], rows),
-      'What the bundle of `webhook` is made of:',
+      'The bundle of `webhook` by package:',
       table(['package', '>minified'], byPackage),
     ].join('\n\n'),
     verdicts: [

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'aws-lambda';
-import { createClient, type Table } from '../lib/aws/table.ts';
+import { createClient } from '../lib/aws/dynamodb.ts';
+import type { Table } from '../lib/aws/table.ts';
 import { readWebhookConfig, type WebhookConfig } from '../lib/config.ts';
 import {
   bodyBytes,

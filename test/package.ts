@@ -28,7 +28,11 @@ interface Resource {
 
 /** The package of the global set-up, or a new one where there is no such set-up. */
 export async function packaged(): Promise<Package> {
-  const folder = process.env.PACKAGE_FOLDER ?? (await makePackage());
+  return packageIn(process.env.PACKAGE_FOLDER ?? (await makePackage()));
+}
+
+/** Reads a folder of {@link makePackage}. */
+export async function packageIn(folder: string): Promise<Package> {
   const template = await readFile(join(folder, TEMPLATE), 'utf8');
   return { folder, template: JSON.parse(template) };
 }
@@ -42,9 +46,16 @@ export default async function setup(): Promise<() => Promise<void>> {
   return () => rm(folder, { recursive: true, force: true });
 }
 
-async function makePackage(): Promise<string> {
+/**
+ * Packages the project.
+ *
+ * @param robot the source of its robot/robot.ts, if not that of test/robot.ts
+ * @returns a folder to delete in the end
+ */
+export async function makePackage(robot?: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-package-'));
   await using project = await copyProject();
+  if (robot !== undefined) await project.write('robot/robot.ts', robot);
   const run = project.start(['serverless', 'package', '--package', folder]);
   if ((await run.ends()) !== 0) throw new Error(run.output());
   for (const zip of (await readdir(folder)).filter((name) => name.endsWith('.zip'))) {

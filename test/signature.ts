@@ -1,19 +1,19 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 
-/** A request for `/`, as a server gets it. */
+/** A request for `/`, as a server receives it. */
 export interface Received {
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
 }
 
-/** What a signer adds by itself. */
-const ITS_OWN = ['x-amz-date', 'x-amz-security-token'];
+/** The headers that a signer adds. */
+const ADDED = ['x-amz-date', 'x-amz-security-token'];
 
 /**
- * The `authorization` that AWS's SDK would send with a request, at the time of which it tells.
+ * The `authorization` header that AWS's SDK would send with a request, at the time that its date names.
  *
- * @param client with the region and the credentials of whoever sent it
+ * @param client one with the region and the credentials of the sender
  */
 export async function signatureOf(
   client: DynamoDBClient,
@@ -26,7 +26,7 @@ export async function signatureOf(
   }
   const time = `${headers['x-amz-date']}`;
   const parts = /^(....)(..)(..)T(..)(..)(..)Z$/.exec(time);
-  if (!parts) throw new Error(`no time: ${time}`);
+  if (!parts) throw new Error(`not a date: ${time}`);
   const [, year, month, day, hours, minutes, seconds] = parts;
   const signer = Object.assign(await client.config.signer(), { applyChecksum: false });
   const signed = await signer.sign(
@@ -37,7 +37,7 @@ export async function signatureOf(
       path: '/',
       query: {},
       headers: Object.fromEntries(
-        names.filter((it) => !ITS_OWN.includes(it)).map((it) => [it, `${headers[it]}`]),
+        names.filter((it) => !ADDED.includes(it)).map((it) => [it, `${headers[it]}`]),
       ),
       body,
     },

@@ -1,42 +1,24 @@
 import {
   type AttributeValue,
   ConditionalCheckFailedException,
-  DynamoDBClient,
+  type DynamoDBClient,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 
-/** A table, and what its functions need to read and write it. */
+/** A table, with everything that reads and writes of it need. */
 export interface Table {
   readonly client: DynamoDBClient;
   readonly name: string;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** For every request, such as the signal that ends it before the function's own time is up. */
+  /** For every request: the signal that ends it before the function's own time is up. */
   readonly options?: { readonly abortSignal: AbortSignal };
 }
-
-/**
- * A client whose calls end: 1 s to connect, 2 s for an answer, three attempts.
- * Region, credentials and endpoint come from the environment, as everywhere in AWS's SDK.
- */
-export const createClient = () =>
-  new DynamoDBClient({
-    maxAttempts: 3,
-    requestHandler: {
-      connectionTimeout: 1_000,
-      requestTimeout: 2_000,
-      socketTimeout: 2_000,
-      /** Without this the SDK merely warns of a request that takes longer. */
-      throwOnRequestTimeout: true,
-      /** As many as are ever in flight: waiting for a socket counts as connecting. */
-      httpsAgent: { maxSockets: 200 },
-    },
-  });
 
 type Value = string | number | readonly number[];
 export type Row = Readonly<Record<string, Value | undefined>>;
 
-/** Strings, numbers and sets of numbers, which is all that the tables hold; what is undefined is left out. */
+/** Converts a row of strings, numbers and sets of numbers, which is all that the tables hold; undefined is left out. */
 export function toAttributes(row: Row): Record<string, AttributeValue> {
   const attributes: Record<string, AttributeValue> = {};
   for (const [name, value] of Object.entries(row)) {
@@ -63,7 +45,7 @@ export function fromAttributes(attributes: Record<string, AttributeValue>): Row 
 /**
  * Updates a row, on conditions.
  *
- * @param changes what is undefined is removed
+ * @param changes the attributes to set; undefined removes one
  * @param conditions expressions in which `#name` is an attribute and `:name` one of the changes or values
  * @returns whether the conditions held
  */
@@ -107,7 +89,7 @@ export async function updateIf(
   }
 }
 
-/** Whether a conditional write was refused because its condition did not hold. */
+/** Whether a write was refused because its condition did not hold. */
 export const isConditionFailed = (error: unknown): error is ConditionalCheckFailedException =>
   error instanceof ConditionalCheckFailedException;
 

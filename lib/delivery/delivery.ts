@@ -1,4 +1,5 @@
-import { createClient, type Table } from '../aws/table.ts';
+import { createClient } from '../aws/dynamodb.ts';
+import type { Table } from '../aws/table.ts';
 import { type DeliveryConfig, TEST_HOST } from '../config.ts';
 import type { Item, Key } from '../inbox/item.ts';
 import type { InboxTable } from '../inbox/table.ts';

@@ -1,4 +1,5 @@
-import { GetParameterCommand, ParameterNotFound, SSMClient } from '@aws-sdk/client-ssm';
+import { GetParameterCommand, ParameterNotFound } from '@aws-sdk/client-ssm';
+import { createSsmClient } from '../aws/ssm.ts';
 import type { DeliveryConfig } from '../config.ts';
 
 /** An app has no key, or its key could not be read. */
@@ -22,14 +23,7 @@ export function appKeys({
   if (APP_KEYS) {
     return async (app_id) => APP_KEYS.get(app_id) ?? missing(app_id, 'APP_KEYS');
   }
-  const ssm = new SSMClient({
-    maxAttempts: 3,
-    requestHandler: {
-      connectionTimeout: 1_000,
-      requestTimeout: 2_000,
-      throwOnRequestTimeout: true,
-    },
-  });
+  const ssm = createSsmClient();
   return async (app_id) => {
     try {
       const { Parameter } = await ssm.send(

@@ -65,7 +65,7 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: {
-        ...withoutAws(process.env),
+        ...process.env,
         ...portVariables(ports),
         ESBUILD_WORK_FOLDER: workFolder,
         SLS_NOTIFICATIONS_MODE: 'off',
@@ -114,10 +114,6 @@ function reasonOf(lines: readonly string[], end: string): string {
   if (message >= 0) return lines.slice(message + 1).join('\n');
   return `API Gateway and Lambda (serverless-offline) ended unexpectedly (${end}):\n${lines.slice(-15).join('\n')}`;
 }
-
-/** serverless-offline copies AWS_… variables into the functions, which must not get the developer's own. */
-const withoutAws = (env: NodeJS.ProcessEnv) =>
-  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('AWS_')));
 
 const portVariables = (ports: Ports) =>
   Object.fromEntries(

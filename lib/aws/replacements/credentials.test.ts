@@ -4,7 +4,7 @@ import { credentials } from './credentials.ts';
 test.each([
   [{ AWS_SESSION_TOKEN: 'token' }, { sessionToken: 'token' }],
   [{ AWS_SESSION_TOKEN: '' }, {}],
-])('takes the credentials of the environment: %j', async (env, more) => {
+])('reads the credentials of the environment: %j', async (env, more) => {
   const whole = { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret', ...env };
   for (const [name, value] of Object.entries(whole)) vi.stubEnv(name, value);
   expect(await credentials()).toEqual({
@@ -14,7 +14,7 @@ test.each([
   });
 });
 
-test('says what is missing, and as the SDK does', async () => {
+test('rejects as the SDK does when there are none, and names the variables', async () => {
   vi.stubEnv('AWS_ACCESS_KEY_ID', undefined);
   await expect(credentials()).rejects.toMatchObject({
     name: 'CredentialsProviderError',

@@ -1,6 +1,5 @@
 /**
- * What requests are signed by: Lambda always has the credentials of the function's role in the environment, and
- * `invoke local` puts there what it finds.
+ * The credentials that sign requests: those of the function's role, which Lambda always puts into the environment.
  *
  * @throws {CredentialsError}
  */
@@ -14,7 +13,7 @@ export async function credentials() {
   return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) };
 }
 
-/** By this name the SDK's own providers tell that there are none. */
+/** The SDK's own providers use this name when they find none. */
 class CredentialsError extends Error {
   override readonly name = 'CredentialsProviderError';
 

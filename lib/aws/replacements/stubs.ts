@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import type { Endpoint, HttpRequest, Signer } from './aws-json.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { HttpRequest } from './json-protocol.ts';
+import type { Signer } from './signer.ts';
 
 /*
- * What the SDK's clients call, under the SDK's names, and what of it is left to do. These are functions and not
- * constants: the SDK and what brings this file import each other, and the SDK may come first.
+ * In the zips, these stand for the functions of the same names that the SDK's clients import: configuration and
+ * middleware that have nothing left to do once a client is configured by ../client-config.ts. plugins/esbuild.ts
+ * puts them there, and fails a build in which one of them found no place.
  */
 
 function asItIs<T>(config: T): T {
@@ -11,6 +14,7 @@ function asItIs<T>(config: T): T {
 }
 
 export {
+  asItIs as getRuntimeConfig,
   asItIs as resolveAccountIdEndpointModeConfig,
   asItIs as resolveAwsSdkSigV4Config,
   asItIs as resolveEndpointConfig,
@@ -21,7 +25,7 @@ export {
   asItIs as resolveUserAgentConfig,
 };
 
-/** What is used of the SDK's `Pluggable`. */
+/** The part of the SDK's `Pluggable` that is used. */
 interface Plugin {
   readonly applyToStack: (stack: Stack) => void;
 }
@@ -43,7 +47,7 @@ export {
   nothing as getUserAgentPlugin,
 };
 
-/** Every command goes to the one endpoint. */
+/** Sends every command to the client's one endpoint. */
 export function getEndpointPlugin({ endpoint }: { endpoint: () => Promise<Endpoint> }): Plugin {
   return {
     applyToStack: (stack) =>
@@ -57,7 +61,7 @@ export function getEndpointPlugin({ endpoint }: { endpoint: () => Promise<Endpoi
   };
 }
 
-/** Each try is signed anew, in the one way that there is. */
+/** Signs each attempt anew, in the only way there is. */
 export function getHttpSigningPlugin({ signer }: { signer: Signer }): Plugin {
   return {
     applyToStack: (stack) =>
@@ -68,10 +72,10 @@ export function getHttpSigningPlugin({ signer }: { signer: Signer }): Plugin {
   };
 }
 
-/** Is named by the clients, for a step that is not taken. */
+/** The clients construct it for a step that is left out. */
 export class DefaultIdentityProviderConfig {}
 
-// ---- what the SDK's retries take from its room of many small things
+// The SDK's retries import these two from a module that loads much else.
 
 export { randomUUID as v4 };
 
