@@ -5,8 +5,8 @@ import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { fromAttributes } from '../lib/aws/table.ts';
 import { commandsOf, type Item, isUnknown } from '../lib/inbox/item.ts';
 import type { Event } from '../lib/vvchat/event.ts';
+import { nameOf } from '../local/names.ts';
 import { freePorts } from '../local/ports.ts';
-import { nameOf } from '../local/service.ts';
 import type { ReceivedCommand } from '../local/simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from '../local/stack.ts';
 import {

@@ -2,7 +2,7 @@ import type { ConsumedCapacity } from '@aws-sdk/client-dynamodb';
 import type { Key } from '../lib/inbox/item.ts';
 import * as queries from '../lib/inbox/queries.ts';
 import type { Event } from '../lib/vvchat/event.ts';
-import { nameOf } from '../local/service.ts';
+import { nameOf } from '../local/names.ts';
 import { inserted, startFunction } from '../test/deployed.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';

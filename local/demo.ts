@@ -1,109 +1,118 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ScanCommand } from '@aws-sdk/client-dynamodb';
-import { fromAttributes, type Row } from '../lib/aws/table.ts';
-import type { Event } from '../lib/vvchat/event.ts';
+import { GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
+import { fromAttributes, type Row, toAttributes } from '../lib/aws/table.ts';
+import { EVENT_NAMES, type Event, type EventName } from '../lib/vvchat/event.ts';
+import { nameOf } from './names.ts';
 import { freePorts, SERVERS } from './ports.ts';
-import { nameOf } from './service.ts';
 import { describe } from './simulator/conversation.ts';
 import type { ReceivedCommand } from './simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
 
-const DOCUMENTED = ['join-group-for-invite', 'session-open', 'at'];
-const PATIENCE_MS = 20_000;
+/** A robot has 60 s for a reply. An attempt that failed is repeated when the next minute begins. */
+const TIMEOUT_MS = 130_000;
 
-/** `npm run demo`: plays the events that VVChat documents, and shows what becomes of them. */
+/** From then on the output of the functions is shown, which may explain the delay. */
+const SLOW_MS = 5_000;
+
+/** `npm run demo`: posts every event that VVChat documents, and shows the robot's replies. */
 async function demo(): Promise<void> {
-  const received: ReceivedCommand[] = [];
+  const sent: ReceivedCommand[] = [];
   const printed: string[] = [];
+  let isSlow = false;
+  const onSlow = () => {
+    isSlow = true;
+    console.log('    No reply yet. Output of the functions:');
+    for (const line of printed.splice(0)) console.log(`    ${line}`);
+  };
   console.log('Starting the robot on free ports of this machine …\n');
   const stack = await startStack({
     ports: await freePorts(),
     onReady: (server, url) => console.log(`  ✓ ${SERVERS[server].title.padEnd(20)} ${url}`),
-    onCommand: (command) => received.push(command),
-    onLine: (line) => printed.push(line),
+    onCommand: (command) => sent.push(command),
+    onLine: (line) => (isSlow ? console.log(`    ${line}`) : printed.push(line)),
   });
   try {
-    const events = DOCUMENTED.map(sample);
-    console.log('\nVVChat posts its events:\n');
-    for (const event of events) console.log(`  ${event.event}: ${await post(stack, event)}`);
-
-    const memberships = await until('every robot is in the table of memberships', async () => {
-      const rows = await scan(stack, 'memberships');
-      return events.every(({ data }) => rows.some((row) => isOf(row, data))) && rows;
-    });
-    console.log('\nWhich robot is in which session, as the table of memberships has it:\n');
-    console.table(memberships.map(summary));
-
-    await until('every event that the robot answers is replied to', async () => {
-      const rows = await scan(stack, 'inbox');
-      for (const row of rows) checkAnswer(row);
-      return rows.length === 2 && rows.every(({ status }) => status === 'replied');
-    });
-    console.log('\nWhat the robots had VVChat do:\n');
-    for (const it of received) console.log(`${describe(it)}\n`);
-    for (const event of events.filter((it) => it.event !== 'session-open')) {
-      if (received.some((it) => isAnswer(it, event))) continue;
-      throw new Error(`Nothing was said in ${event.data.session.session_open_id}.`);
+    console.log("\nVVChat's events and the robot's replies:\n");
+    for (const event of EVENT_NAMES.map(documented)) {
+      const slow = setTimeout(onSlow, SLOW_MS);
+      const outcome = await play(stack, event).finally(() => clearTimeout(slow));
+      showReplies(sent.splice(0), outcome);
     }
+    await showMemberships(stack);
   } catch (error) {
-    console.error(printed.join('\n'));
+    if (printed.length > 0) console.error(`\nOutput of the functions:\n${printed.join('\n')}\n`);
     throw error;
   } finally {
     await stack.stop();
   }
 }
 
-/** The documented event in one of the files in events/. */
-function sample(name: string): Event {
+/** The documented event in its file of events/. */
+function documented(name: EventName): Event {
   const file = new URL(`../events/${name}.json`, import.meta.url);
+  if (!existsSync(file)) throw new Error(`events/${name}.json is missing: add the sample event.`);
   return JSON.parse(JSON.parse(readFileSync(file, 'utf8')).body);
 }
 
-async function post({ url }: Stack, event: Event): Promise<string> {
-  const answer = await fetch(`${url('http')}${WEBHOOK_PATH}`, {
+/** @returns `recorded` for an event that the robot has no handler for, or else the final status of its row */
+async function play(stack: Stack, event: Event): Promise<string> {
+  const answer = await fetch(`${stack.url('http')}${WEBHOOK_PATH}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(event),
   });
   const body = await answer.text();
   if (!answer.ok) throw new Error(`The webhook answered ${answer.status}: ${body}`);
-  return `${answer.status} ${body}`;
+  console.log(`  ▶ ${event.event}: ${answer.status} ${body}`);
+  const { status, event_id } = JSON.parse(body);
+  if (event_id === undefined) return status;
+  return settled(stack, { session_open_id: event.data.session.session_open_id, event_id });
 }
 
-async function scan({ client }: Stack, table: string): Promise<Row[]> {
-  const { Items = [] } = await client.send(new ScanCommand({ TableName: nameOf(table) }));
-  return Items.map(fromAttributes);
-}
-
-async function until<T>(what: string, look: () => Promise<T | false>): Promise<T> {
-  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(100)) {
-    const seen = await look();
-    if (seen) return seen;
+/**
+ * Waits until the row of an event is replied to or ignored.
+ *
+ * @throws when the row has failed, or when it is still pending after the time for two attempts
+ */
+async function settled(stack: Stack, key: Row): Promise<string> {
+  for (const end = Date.now() + TIMEOUT_MS; Date.now() < end; await sleep(100)) {
+    const { status, last_error } = await readRow(stack, key);
+    if (status === 'failed') throw new Error(`The robot has failed: ${last_error}`);
+    if (status !== 'pending') return `${status}`;
   }
-  throw new Error(`Waited ${PATIENCE_MS / 1_000} s in vain until ${what}.`);
+  throw new Error(`The event is not settled after ${TIMEOUT_MS / 1_000} s.`);
 }
 
-/** @throws when a row will never be replied to */
-function checkAnswer({ event, session_open_id, status, last_error }: Row): void {
-  if (status !== 'ignored' && status !== 'failed') return;
-  const why = last_error ? ` (${last_error})` : '';
-  throw new Error(`The robot has no answer to ${event} in ${session_open_id}: ${status}${why}.`);
+async function readRow({ client }: Stack, key: Row): Promise<Row> {
+  const request = { TableName: nameOf('inbox'), Key: toAttributes(key) };
+  const { Item = {} } = await client.send(new GetItemCommand(request));
+  return fromAttributes(Item);
 }
 
-const isOf = (row: Row, { robot, session }: Event['data']) =>
-  row.session_open_id === session.session_open_id && row.robot_no === robot.robot_no;
+function showReplies(sent: readonly ReceivedCommand[], outcome: string): void {
+  if (sent.length > 0) {
+    for (const command of sent) console.log(`    ${describe(command)}`);
+  } else if (outcome === 'recorded') {
+    console.log('    The robot has no handler for this event.');
+  } else {
+    console.log('    The robot answered nothing.');
+  }
+  console.log();
+}
 
-const isAnswer = ({ robot_no, message }: ReceivedCommand, { data }: Event) =>
-  message.session_open_id === data.session.session_open_id && robot_no === data.robot.robot_no;
-
-const summary = ({ session_open_id, robot_no, app_id, ...row }: Row) => ({
-  session_open_id,
-  robot_no,
-  app_id,
-  'known since': row.first_seen_at,
-  by: ['joined_at', 'last_opened_at', 'last_mentioned_at'].filter((name) => row[name]).join(', '),
-});
+async function showMemberships({ client }: Stack): Promise<void> {
+  const { Items = [] } = await client.send(new ScanCommand({ TableName: nameOf('memberships') }));
+  console.log('The memberships table:\n');
+  console.table(
+    Items.map(fromAttributes).map(({ session_open_id, robot_no, app_id, first_seen_at }) => ({
+      session_open_id,
+      robot_no,
+      app_id,
+      first_seen_at,
+    })),
+  );
+}
 
 process.exitCode = await demo().then(
   () => 0,

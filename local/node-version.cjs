@@ -3,7 +3,7 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 22 || (major === 22 && minor < 18)) {
   console.error(
     `Node ${process.versions.node} is too old: this needs 22.18 or later, best 24.\n` +
-      'Type `npm ci`, which brings Node 24 along for the commands of npm, or install it from https://nodejs.org.',
+      'Run `npm ci`, which installs Node 24 for the npm commands, or install it from https://nodejs.org.',
   );
   process.exit(1);
 }

@@ -3,21 +3,24 @@ import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { checkPorts, configuredPorts, freePorts, PortError } from './ports.ts';
 
-const USUAL = { dynamodb: 8000, dynamodbAdmin: 8001, vvchat: 4000, http: 3000, lambda: 3002 };
+const DEFAULTS = { dynamodb: 8000, dynamodbAdmin: 8001, vvchat: 4000, http: 3000, lambda: 3002 };
 
-test('the ports are the usual ones, or those of the environment', () => {
-  expect(configuredPorts({})).toEqual(USUAL);
+test('configuredPorts takes each port from the environment, or else the default', () => {
+  expect(configuredPorts({})).toEqual(DEFAULTS);
   expect(configuredPorts({ LOCAL_HTTP_PORT: '3100', LOCAL_LAMBDA_PORT: '' })).toEqual({
-    ...USUAL,
+    ...DEFAULTS,
     http: 3100,
   });
 });
 
-test.each(['0', '65536', '-1', 'x', '80.5'])('a port is not %s', (LOCAL_VVCHAT_PORT) => {
-  expect(() => configuredPorts({ LOCAL_VVCHAT_PORT })).toThrow(
-    new PortError('LOCAL_VVCHAT_PORT must be a port from 1 to 65535.'),
-  );
-});
+test.each(['0', '65536', '-1', 'x', '80.5'])(
+  'configuredPorts rejects the port %s',
+  (LOCAL_VVCHAT_PORT) => {
+    expect(() => configuredPorts({ LOCAL_VVCHAT_PORT })).toThrow(
+      new PortError('LOCAL_VVCHAT_PORT must be a port from 1 to 65535.'),
+    );
+  },
+);
 
 test('two servers cannot share a port', () => {
   expect(() => configuredPorts({ LOCAL_HTTP_PORT: '4000' })).toThrow(
@@ -25,16 +28,16 @@ test('two servers cannot share a port', () => {
   );
 });
 
-test('a port that is taken is named', async () => {
+test('checkPorts names a port that is in use, and the variable that chooses another', async () => {
   const ports = await freePorts();
   await checkPorts(ports);
   await using _ = await listening(ports.lambda);
   await expect(checkPorts(ports)).rejects.toThrow(
-    `Port ${ports.lambda} is taken, which Lambda needs.\nEnd what listens there, or choose another: LOCAL_LAMBDA_PORT=`,
+    `Port ${ports.lambda}, which Lambda needs, is in use.\nStop the process using it, or choose another port: LOCAL_LAMBDA_PORT=`,
   );
 });
 
-test('ports that are taken are named together, with others that can be', async () => {
+test('checkPorts names all ports in use together, with others that are possible', async () => {
   const ports = await freePorts();
   const high = await listening(65_535).catch(() => listening(65_534));
   const other = await listening(ports.vvchat);
@@ -42,10 +45,12 @@ test('ports that are taken are named together, with others that can be', async (
   const { message } = await checkPorts({ ...ports, http: taken }).catch((error) => error);
   await Promise.all([high, other].map((server) => server[Symbol.asyncDispose]()));
   expect(message.split('\n')).toEqual([
-    `Port ${ports.vvchat} is taken, which VVChat (simulated) needs.`,
-    `Port ${taken} is taken, which API Gateway needs.`,
+    `Port ${ports.vvchat}, which VVChat (simulated) needs, is in use.`,
+    `Port ${taken}, which API Gateway needs, is in use.`,
     expect.stringMatching(
-      new RegExp(`: LOCAL_VVCHAT_PORT=\\d+ LOCAL_HTTP_PORT=${taken - 10_000} npm start$`),
+      new RegExp(
+        `^Stop the processes using them, or .*: LOCAL_VVCHAT_PORT=\\d+ LOCAL_HTTP_PORT=${taken - 10_000} npm start$`,
+      ),
     ),
   ]);
 });

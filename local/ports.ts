@@ -17,15 +17,15 @@ export type Ports = Readonly<Record<ServerName, number>>;
 
 const NAMES = Object.keys(SERVERS) as ServerName[];
 
-/** A port that is not one, or that somebody else has. */
+/** A port number that is invalid, or a port that is in use. */
 export class PortError extends Error {
   override readonly name = 'PortError';
 }
 
 /**
- * The ports that the environment names, or the usual ones.
+ * The ports set in the environment, or the defaults.
  *
- * @throws {PortError} for a value that is no port, or that two servers share
+ * @throws {PortError} for an invalid port number, and for one that two servers share
  */
 export function configuredPorts(env: NodeJS.ProcessEnv): Ports {
   const ports = mapServers((name) => {
@@ -45,7 +45,7 @@ export function configuredPorts(env: NodeJS.ProcessEnv): Ports {
   return ports;
 }
 
-/** Ports that nobody listens on at the moment. */
+/** Ports that are free at the moment. */
 export async function freePorts(): Promise<Ports> {
   const probes = await Promise.all(NAMES.map(() => listen(0)));
   const ports = probes.map((probe) => (probe.address() as { port: number }).port);
@@ -53,7 +53,7 @@ export async function freePorts(): Promise<Ports> {
   return mapServers((name) => ports[NAMES.indexOf(name)] as number);
 }
 
-/** @throws {PortError} naming every port that is taken, and how to choose others */
+/** @throws {PortError} that names every port in use and the variables that choose others */
 export async function checkPorts(ports: Ports): Promise<void> {
   const faults: string[] = [];
   const settings: string[] = [];
@@ -64,14 +64,17 @@ export async function checkPorts(ports: Ports): Promise<void> {
       await (await listen(port))[Symbol.asyncDispose]();
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      const fault = code === 'EADDRINUSE' ? 'is taken' : `cannot be had (${code})`;
-      faults.push(`Port ${port} ${fault}, which ${title} needs.`);
+      const fault = code === 'EADDRINUSE' ? 'is in use' : `cannot be used (${code})`;
+      faults.push(`Port ${port}, which ${title} needs, ${fault}.`);
       settings.push(`${variable}=${port < 55_000 ? port + 10_000 : port - 10_000}`);
     }
   }
   if (faults.length === 0) return;
-  const way = `End what listens there, or choose another: ${settings.join(' ')} npm start`;
-  throw new PortError([...faults, way].join('\n'));
+  const remedy =
+    faults.length === 1
+      ? 'Stop the process using it, or choose another port'
+      : 'Stop the processes using them, or choose other ports';
+  throw new PortError([...faults, `${remedy}: ${settings.join(' ')} npm start`].join('\n'));
 }
 
 async function listen(port: number) {

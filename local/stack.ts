@@ -5,23 +5,24 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
 import { Hono } from 'hono';
+import { nameOf } from './names.ts';
 import { GRACE_MS, startOffline } from './offline/offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
-import { createLocalClient, createTables, nameOf } from './service.ts';
 import { createRobotApiSimulator, type ReceivedCommand } from './simulator/robot-api.ts';
 import { playStream } from './stream.ts';
 import { createStudio } from './studio/studio.ts';
+import { createLocalClient, createTables } from './tables.ts';
 
 export interface StackOptions {
   readonly ports: Ports;
-  /** Where the functions find DynamoDB and VVChat, if something stands between. */
+  /** The ports at which the functions reach DynamoDB and VVChat, if proxies stand in between. */
   readonly between?: Pick<Ports, 'dynamodb' | 'vvchat'>;
   readonly onReady?: (server: ServerName, url: string) => void;
-  /** A command that VVChat received from a robot. */
+  /** Called for every command that VVChat received from a robot. */
   readonly onCommand?: (command: ReceivedCommand) => void;
-  /** Gives up starting. */
+  /** Aborts the start. */
   readonly signal?: AbortSignal;
-  /** A line that API Gateway, Lambda or a function printed. */
+  /** Called for every line that API Gateway, Lambda or a function printed. */
   readonly onLine?: (line: string) => void;
 }
 
@@ -30,12 +31,12 @@ export interface Stack {
   /** The process that the functions run in. */
   readonly workersPid: number;
   readonly url: (server: ServerName) => string;
-  /** Rejects when a part ends by itself. */
+  /** Rejects when API Gateway and Lambda end unexpectedly. */
   readonly broken: Promise<never>;
   readonly stop: () => Promise<void>;
 }
 
-/** The apps that VVChat's documentation names, with their keys here; serverless.yml has the same for stage local. */
+/** The apps of VVChat's documentation and their local keys. serverless.yml has the same for stage local. */
 const APPS = new Map([
   ['test', '123456'],
   ['qiyunxin', '654321'],
@@ -45,10 +46,10 @@ const APPS = new Map([
 export const WEBHOOK_PATH = '/vvchat/events?token=local';
 
 /**
- * Starts all that the robot needs, on this machine alone: DynamoDB with its tables and stream, VVChat's robot
- * API, API Gateway and Lambda, and a page to look into the tables.
+ * Starts everything that the robot needs on this machine: DynamoDB with its tables and stream, VVChat's robot API
+ * and the studio, API Gateway and Lambda, and dynamodb-admin.
  *
- * @throws when a part does not come up; what has come up is ended
+ * @throws when a part does not start; the others are stopped first
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const {
@@ -134,7 +135,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** Lambda's Invoke API tells of a function's error by a header. */
+/** Lambda's Invoke API reports a function's error in a header. */
 async function invoke(
   lambdaUrl: string,
   name: 'reply' | 'retry',
@@ -146,14 +147,14 @@ async function invoke(
     body: JSON.stringify(event),
     signal,
   });
-  const fault = answer.headers.get('X-Amz-Function-Error');
-  if (!answer.ok || fault) throw new Error(`${name}: ${fault ?? answer.status}`);
+  const error = answer.headers.get('X-Amz-Function-Error');
+  if (!answer.ok || error) throw new Error(`${name}: ${error ?? answer.status}`);
   return answer.json();
 }
 
 /**
- * The engine's own `close` shuts its database as well, under requests that it is still working on; it is in
- * memory, and goes with the process.
+ * dynalite's own `close` shuts its database as well, while requests are still in flight. The database is in memory
+ * and needs no closing.
  */
 async function close(server: Server): Promise<void> {
   const closed = once(server, 'close');

@@ -9,7 +9,7 @@ async function start(): Promise<number> {
   try {
     process.loadEnvFile();
   } catch {
-    // There need not be a .env.
+    // .env is optional.
   }
   const ports = configuredPorts(process.env);
   await checkPorts(ports);
@@ -29,10 +29,10 @@ async function start(): Promise<number> {
   if (!stack) return 0;
   isReady = true;
   const seconds = ((performance.now() - began) / 1_000).toFixed(1);
-  console.log(`\nReady in ${seconds} s. ${whatToTry(stack)}\n`);
+  console.log(`\nReady in ${seconds} s. ${firstSteps(stack)}\n`);
   try {
     if (!signal.aborted) await Promise.race([once(signal, 'abort'), stack.broken]);
-    console.log('\nEnding …');
+    console.log('\nStopping …');
     return 0;
   } finally {
     await stack.stop();
@@ -40,19 +40,19 @@ async function start(): Promise<number> {
 }
 
 function signalled(): AbortSignal {
-  const end = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => end.abort());
-  return end.signal;
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort());
+  return stop.signal;
 }
 
-const whatToTry = ({ url }: Stack) => `Open ${url('vvchat')} and talk to the robot.
+const firstSteps = ({ url }: Stack) => `Open ${url('vvchat')} and talk to the robot.
 
 Or, in another terminal:
 
   curl -H 'Content-Type: application/json' -d '{"event":"at","version":"v1","data":{"content":{"text":"您好"},"robot":{"app_id":"test","open_id":"robot-1","robot_no":"xds2323"},"session":{"session_open_id":"group-1","session_type":"2"},"trigger":{"open_id":"person-1","target":"user"}}}' '${url('http')}${WEBHOOK_PATH}'
   npx serverless invoke local -f webhook -p events/at.json
 
-Change robot/robot.ts and save: the next message is answered by it. Ctrl-C ends all of this.`;
+Edit robot/robot.ts and save: the next message gets the new reply. Ctrl-C stops everything.`;
 
 const exitCode = await start().catch((error: unknown) => {
   console.error(
@@ -60,5 +60,5 @@ const exitCode = await start().catch((error: unknown) => {
   );
   return 1;
 });
-// All is closed by now; left to itself, Node may not end after many connections.
+// Everything is closed by now, but sockets that linger could keep Node running.
 process.exit(exitCode);

@@ -69,7 +69,7 @@ test('a new row is handed over once, as an insert', async () => {
   await settle(other);
 });
 
-test('rows come in batches of at most ten', async () => {
+test('rows are handed over in batches of at most ten', async () => {
   const keys = await Promise.all(Array.from({ length: 25 }, () => put()));
   const sizes: number[] = [];
   await using _ = play(async (records) => void sizes.push(records.length));
@@ -78,7 +78,7 @@ test('rows come in batches of at most ten', async () => {
   await Promise.all(keys.map(settle));
 });
 
-test('a batch that is rejected comes again, until it is taken', async () => {
+test('a rejected batch is handed over again until it is taken', async () => {
   const key = await put();
   const calls: number[] = [];
   await using _ = play(async () => {
@@ -91,7 +91,7 @@ test('a batch that is rejected comes again, until it is taken', async () => {
   await settle(key);
 });
 
-test('what is in flight is handed over again when its worker has ended', async () => {
+test('a row in flight is handed over again when its worker has ended', async () => {
   const key = await put();
   const signals: AbortSignal[] = [];
   await using stream = play(async (_, signal) => {
@@ -107,7 +107,7 @@ test('what is in flight is handed over again when its worker has ended', async (
   await settle(key);
 });
 
-test('what a new worker has is not handed over again when the old one ends', async () => {
+test('a row that a new worker has is not handed over again when the old worker ends', async () => {
   const old = await put();
   const seen: string[] = [];
   await using stream = play(async ([record], signal) => {
@@ -126,7 +126,7 @@ test('what a new worker has is not handed over again when the old one ends', asy
   await settle(young);
 });
 
-test('nothing is handed over during a pause', async () => {
+test('a row that is put during a pause is handed over after it', async () => {
   const seen: DynamoDBRecord[] = [];
   await using stream = play(async (records) => void seen.push(...records));
   stream.pause();

@@ -5,9 +5,9 @@ import type { DynamoDBRecord } from 'aws-lambda';
 type Keys = NonNullable<NonNullable<DynamoDBRecord['dynamodb']>['Keys']>;
 
 export interface Stream {
-  /** Hands nothing over for now. */
+  /** Stops handing rows over. */
   readonly pause: () => void;
-  /** Goes on. What is in flight and not taken within the grace is handed over again: its worker has ended. */
+  /** Continues. Rows in flight that are not taken within the grace are handed over again: their worker has ended. */
   readonly restart: (graceMs?: number) => void;
   readonly stop: () => Promise<void>;
 }
@@ -25,8 +25,8 @@ const BATCH_SIZE = 10;
 const PARALLELIZATION_FACTOR = 10;
 
 /**
- * Plays the inbox table's stream, which the embedded engine does not have: hands each new row over as an
- * insert, in batches as the mapping of serverless.yml has them, and again each second while that is rejected.
+ * Plays the inbox table's stream, which dynalite does not have: hands each new row over as an insert, in batches
+ * like those of the mapping in serverless.yml, and again every second while they are rejected.
  */
 export function playStream({ client, table, invoke }: StreamOptions): Stream {
   const end = new AbortController();
@@ -63,7 +63,7 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
 
   const play = async () => {
     while (!end.signal.aborted) {
-      // The engine may be busy or on its way out; the next look is soon.
+      // The engine may be busy or shutting down. The next poll is soon.
       await poll().catch(() => {});
       await sleep(POLL_MS);
     }
@@ -87,7 +87,7 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
   };
 }
 
-/** The index `due` has every row that is not settled, and those that failed. */
+/** The rows that are not settled. The index `due` has these and the failed ones. */
 async function pendingKeys(client: DynamoDBClient, table: string): Promise<Keys[]> {
   const pages = paginateScan({ client }, { TableName: table, IndexName: 'due' });
   const keys: Keys[] = [];

@@ -8,7 +8,7 @@ import * as queries from '../lib/inbox/queries.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
 import { recordMembership } from '../lib/membership.ts';
 import type { Event } from '../lib/vvchat/event.ts';
-import { serviceName } from '../local/service.ts';
+import { serviceName } from '../local/names.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, newArrival, saying } from '../test/fixtures.ts';

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { serviceName } from '../local/service.ts';
+import { serviceName } from '../local/names.ts';
 import { createCommand, type Options, run, UsageError } from './command-line.ts';
 
 /*

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { type AttributeValue, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { parse } from 'yaml';
 import { fromAttributes, type Row, type Table } from '../lib/aws/table.ts';
+import { nameOf, STAGE } from '../local/names.ts';
 import { HOST, SERVERS } from '../local/ports.ts';
-import { createLocalClient, nameOf, STAGE } from '../local/service.ts';
+import { createLocalClient } from '../local/tables.ts';
 import type { Options } from './command-line.ts';
 
 /** A table of a stage: on AWS with the operator's own credentials, or that of `npm start`. */

@@ -1,23 +1,15 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Robot, routedEvents } from '../lib/robot.ts';
-import { routingFault } from './validate.ts';
+import { RobotLoadError } from './load-robot.ts';
+import { type Serverless as RobotServerless, writeRoutedEvents } from './robot.ts';
 
-/** What the process of serverless-offline tells its parent after a save. */
+/** What the process of serverless-offline reports to its parent after a save. */
 export type Reload = 'reloaded' | 'broken';
 
 /** What this plugin needs of the framework, and of serverless-esbuild in it. */
-interface Serverless {
-  readonly serviceDir: string;
+interface Serverless extends RobotServerless {
   readonly processedInput: { readonly commands: readonly string[] };
-  readonly service: {
-    readonly custom: { readonly esbuild: object };
-    readonly functions: Record<
-      'webhook',
-      { readonly environment: { readonly ROUTED_EVENTS: string } }
-    >;
-  };
   readonly pluginManager: {
     getPlugins(): readonly object[];
     spawn(command: string): Promise<void>;
@@ -29,17 +21,17 @@ interface Bundler {
 }
 
 const WATCHED = ['functions', 'lib', 'plugins', 'robot'];
-const LOOK_MS = 200;
+const POLL_MS = 200;
 
-/** So that an error's stack names the line of the source. */
+/** So that a stack and a debugger show the lines of the source. */
 const READABLE = { minify: false, sourcemap: 'inline', sourcesContent: false };
 
 /**
- * Builds and reloads the functions at every save. It looks for itself: file system events miss a file that an
- * editor has replaced by another, and serverless-esbuild's own watcher a save that comes while it builds.
+ * Builds and reloads the functions at every save. It polls: file system events miss a file that an editor has
+ * replaced by another, and serverless-esbuild's own watcher misses a save that falls into a build.
  */
-export default class Reloader {
-  readonly hooks: Record<string, () => void | Promise<void>>;
+export default class ReloadPlugin {
+  readonly hooks: Readonly<Record<string, () => void | Promise<void>>>;
   readonly #serverless: Serverless;
 
   constructor(serverless: Serverless) {
@@ -52,24 +44,24 @@ export default class Reloader {
           Object.assign(service.custom.esbuild, READABLE);
       },
       'before:offline:start:init': async () => {
-        built = await this.#state();
+        built = await this.#snapshot();
       },
       'after:offline:start:init': () => void this.#watch(built),
     };
   }
 
   async #watch(built: string): Promise<void> {
-    for (let last = built; ; await sleep(LOOK_MS)) {
-      const state = await this.#state();
-      if (state === last) continue;
-      last = state;
-      const told: Reload = (await this.#reload()) ? 'reloaded' : 'broken';
-      process.send?.(told);
+    for (let last = built; ; await sleep(POLL_MS)) {
+      const snapshot = await this.#snapshot();
+      if (snapshot === last) continue;
+      last = snapshot;
+      const reload: Reload = (await this.#reload()) ? 'reloaded' : 'broken';
+      process.send?.(reload);
     }
   }
 
-  /** Changes with every save of what the functions are built from. */
-  async #state(): Promise<string> {
+  /** Changes with every save of a source of the functions. */
+  async #snapshot(): Promise<string> {
     const folders = WATCHED.map(async (name) => {
       const folder = join(this.#serverless.serviceDir, name);
       const files = await readdir(folder, { recursive: true }).catch(() => []);
@@ -83,34 +75,25 @@ export default class Reloader {
     return (await Promise.all(states)).join('\n');
   }
 
-  /** Whether the code could be built; esbuild has printed why not. */
+  /** Whether the new code is in use. If not, the terminal shows why. */
   async #reload(): Promise<boolean> {
     const { pluginManager } = this.#serverless;
     const isBundler = (plugin: object): plugin is Bundler => 'bundle' in plugin;
     try {
+      await writeRoutedEvents(this.#serverless);
       await pluginManager.getPlugins().find(isBundler)?.bundle();
-    } catch {
-      console.error('This does not build. Messages wait until it does.');
+    } catch (error) {
+      // esbuild has printed what it could not build.
+      if (error instanceof RobotLoadError) console.error(error.message);
+      console.error('Messages wait until this is fixed.');
       return false;
     }
+    // Ends the functions' workers. New ones get the environment as it now is, ROUTED_EVENTS included.
     await pluginManager.spawn('offline:functionsUpdated');
-    console.log((await this.#routingFault()) ?? 'Reloaded.');
+    console.log('Reloaded.');
     return true;
-  }
-
-  async #routingFault(): Promise<string | undefined> {
-    const { ROUTED_EVENTS } = this.#serverless.service.functions.webhook.environment;
-    try {
-      // Under another address it is not the module that is loaded already.
-      const { robot }: { robot: Robot } = await import(`../robot/robot.ts?${Date.now()}`);
-      const fault = routingFault(new Set(ROUTED_EVENTS.split(',')), routedEvents(robot));
-      return fault && `${fault}\nand start again.`;
-    } catch {
-      // The functions tell of it when they are called.
-      return undefined;
-    }
   }
 }
 
-const IS_SOURCE = /(?<!\.test)\.(?:ts|json)$/;
+const IS_SOURCE = /(?<!\.test)\.(?:[cm]?[jt]sx?|json)$/;
 const GONE = { mtimeMs: 0, ino: 0, size: 0 };

@@ -1,7 +1,4 @@
-import { fileURLToPath } from 'node:url';
 import { ConfigError, readDeliveryConfig, readWebhookConfig } from '../lib/config.ts';
-import { routedEvents } from '../lib/robot.ts';
-import { robot } from '../robot/robot.ts';
 
 type Env = Record<string, string | null>;
 
@@ -17,9 +14,12 @@ interface Serverless {
 
 const FOR_AWS = ['deploy', 'remove', 'rollback', 'info', 'logs', 'metrics'];
 
-/** Keeps stage `local` on this machine, and lets nothing be packaged that would not work. */
-export default class StageGuard {
-  readonly hooks: Record<string, () => void>;
+/**
+ * Keeps stage `local` on this machine, and stops the packaging of functions whose settings cannot work. It comes
+ * after plugins/robot.ts, which writes ROUTED_EVENTS.
+ */
+export default class ValidatePlugin {
+  readonly hooks: Readonly<Record<string, () => void>>;
 
   constructor(serverless: Serverless) {
     const stop = (message: string) => {
@@ -35,16 +35,20 @@ export default class StageGuard {
         const command = serverless.processedInput.commands.join(' ');
         const isLocal = serverless.service.provider.stage === 'local';
         if (isLocal && FOR_AWS.some((word) => command.startsWith(word))) {
-          stop(`Stage local is for this machine. Type: npx serverless ${command} --stage dev`);
+          stop(
+            `Stage local exists on this machine only. Run: npx serverless ${command} --stage dev`,
+          );
         }
       },
       'before:package:initialize': check,
+      'before:deploy:function:initialize': check,
+      'before:offline:start': check,
       'before:offline:start:init': check,
     };
   }
 }
 
-/** What is wrong with the functions' environment; nothing if all is well. */
+/** The faults in the functions' environment, one a line; `undefined` if there are none. */
 export function faultOf(
   shared: Env,
   { webhook, reply, retry }: Serverless['service']['functions'],
@@ -59,8 +63,8 @@ export function faultOf(
     faultIn(() => readDeliveryConfig(whole(retry))),
   ].filter((fault) => fault !== undefined);
   return faults.length > 0
-    ? `${[...new Set(faults)].join('\n')}\nStages but local take these from the environment or from .env.`
-    : routingFault(readWebhookConfig(whole(webhook)).ROUTED_EVENTS);
+    ? `${[...new Set(faults)].join('\n')}\nEvery stage but local takes these from the environment or from .env.`
+    : undefined;
 }
 
 function faultIn(read: () => unknown): string | undefined {
@@ -71,14 +75,4 @@ function faultIn(read: () => unknown): string | undefined {
     if (error instanceof ConfigError) return error.message;
     throw error;
   }
-}
-
-/** What to change when the webhook queues other events than the robot answers. */
-export function routingFault(
-  routed: ReadonlySet<string>,
-  answered: readonly string[] = routedEvents(robot),
-): string | undefined {
-  if (routed.symmetricDifference(new Set(answered)).size === 0) return undefined;
-  const file = fileURLToPath(new URL('../serverless.yml', import.meta.url));
-  return `The robot in robot/robot.ts answers other events than are queued for it. In ${file} change the line to:\n  ROUTED_EVENTS: ${answered.join(',')}`;
 }

@@ -10,7 +10,8 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import { expect, test } from 'vitest';
-import { createLocalClient, createTables, STAGE } from '../local/service.ts';
+import { STAGE } from '../local/names.ts';
+import { createLocalClient, createTables } from '../local/tables.ts';
 import { inserted, startFunction, URL_TOKEN } from './deployed.ts';
 import { startEngine } from './engine.ts';
 import { sample, saying } from './fixtures.ts';

@@ -42,7 +42,7 @@ import { unzipSync } from 'fflate';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fromAttributes, type Row } from '../lib/aws/table.ts';
 import type { Event } from '../lib/vvchat/event.ts';
-import { serviceName } from '../local/service.ts';
+import { serviceName } from '../local/names.ts';
 import { type Aws, startAws } from './aws.ts';
 import { documented, sample, saying } from './fixtures.ts';
 import { type Lambda, SharedClock, startLambda } from './lambda.ts';

@@ -8,7 +8,8 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import type { InboxTable } from '../lib/inbox/table.ts';
-import { createTables, nameOf, tableDefinitions } from '../local/service.ts';
+import { nameOf } from '../local/names.ts';
+import { createTables, tableDefinitions } from '../local/tables.ts';
 import { packaged, tablesIn } from './package.ts';
 
 /** A time that stands still until it is moved. */

@@ -1,15 +1,15 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { CreateTableCommandInput } from '@aws-sdk/client-dynamodb';
 import { unzipSync } from 'fflate';
-import { creatable } from '../local/service.ts';
+import { creatable } from '../local/tables.ts';
 import { copyProject } from './project.ts';
 import type { Mapping } from './shard-reader.ts';
 
 export type FunctionName = 'webhook' | 'reply' | 'retry';
 
-/** What `serverless package` makes of the project for stage local, with the robot of test/robot.ts. */
+/** The output of `serverless package` for stage local, with the robot of test/robot.ts. */
 export interface Package {
   readonly folder: string;
   /** The compiled CloudFormation template. */
@@ -26,7 +26,7 @@ interface Resource {
   readonly Properties: any;
 }
 
-/** Packages the project, or takes what the global set-up has packaged. */
+/** The package of the global set-up, or a new one where there is no such set-up. */
 export async function packaged(): Promise<Package> {
   return packageIn(process.env.PACKAGE_FOLDER ?? (await makePackage()));
 }
@@ -38,9 +38,8 @@ export async function packageIn(folder: string): Promise<Package> {
 }
 
 const TEMPLATE = 'cloudformation-template-update-stack.json';
-const FUNCTIONS: readonly FunctionName[] = ['webhook', 'reply', 'retry'];
 
-/** For Vitest, as a global set-up: every test takes this one. */
+/** For Vitest, as a global set-up: all tests share this package. */
 export default async function setup(): Promise<() => Promise<void>> {
   const folder = await makePackage();
   process.env.PACKAGE_FOLDER = folder;
@@ -56,12 +55,12 @@ export default async function setup(): Promise<() => Promise<void>> {
 export async function makePackage(robot?: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-package-'));
   await using project = await copyProject();
-  const source = robot ?? (await readFile(new URL('robot.ts', import.meta.url), 'utf8'));
-  await project.change('robot/robot.ts', () => source);
+  if (robot !== undefined) await project.write('robot/robot.ts', robot);
   const run = project.start(['serverless', 'package', '--package', folder]);
   if ((await run.ends()) !== 0) throw new Error(run.output());
-  for (const name of FUNCTIONS) {
-    const files = unzipSync(await readFile(join(folder, `${name}.zip`)));
+  for (const zip of (await readdir(folder)).filter((name) => name.endsWith('.zip'))) {
+    const name = zip.replace('.zip', '');
+    const files = unzipSync(await readFile(join(folder, zip)));
     for (const [file, content] of Object.entries(files)) {
       const path = join(folder, name, file);
       await mkdir(dirname(path), { recursive: true });
@@ -78,7 +77,7 @@ export const handlerFile = ({ folder }: Package, name: FunctionName): string =>
 const propertiesOf = ({ template }: Package, name: FunctionName) =>
   template.Resources[`${name[0]?.toUpperCase()}${name.slice(1)}LambdaFunction`]?.Properties;
 
-/** How the inbox table's stream comes to `reply`. */
+/** The mapping by which `reply` gets the inbox table's stream. */
 export const mappingIn = ({ template }: Package): Mapping =>
   Object.values(template.Resources).find(({ Type }) => Type === 'AWS::Lambda::EventSourceMapping')
     ?.Properties;

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePorts, type Ports, SERVERS, type ServerName } from '../local/ports.ts';
@@ -15,7 +15,6 @@ const SOURCE = [
   'local',
   'plugins',
   'resources',
-  'robot',
   'package.json',
   'serverless.yml',
   'tsconfig.json',
@@ -28,6 +27,8 @@ export interface Project extends AsyncDisposable {
   /** Starts a command there, with nothing of this process's environment that could matter. */
   readonly start: (command: string[], env?: Record<string, string>) => Run;
   readonly change: (file: string, change: (text: string) => string) => Promise<void>;
+  /** Writes a file, in folders that need not exist. */
+  readonly write: (file: string, text: string) => Promise<void>;
 }
 
 export interface Run {
@@ -40,12 +41,14 @@ export interface Run {
   readonly ends: () => Promise<number | string>;
 }
 
+/** Copies the project, with the robot of test/robot.ts in place of the author's. */
 export async function copyProject(): Promise<Project> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-'));
   const home = join(folder, 'home');
   const ports = await freePorts();
   await Promise.all(SOURCE.map((it) => cp(join(ROOT, it), join(folder, it), { recursive: true })));
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
+  await cp(join(ROOT, 'test/robot.ts'), join(folder, 'robot/robot.ts'));
+  await linkPackages(folder);
   await mkdir(home);
   const runs: Run[] = [];
   const env = {
@@ -73,12 +76,27 @@ export async function copyProject(): Promise<Project> {
       const path = join(folder, file);
       await writeFile(path, change(await readFile(path, 'utf8')));
     },
+    write: async (file, text) => {
+      const path = join(folder, file);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, text);
+    },
     [Symbol.asyncDispose]: async () => {
       for (const run of runs) killGroup(run.process);
       await Promise.all(runs.map((run) => run.ends()));
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+/** A folder of its own for packages, so that what is cached in it is the copy's too. */
+async function linkPackages(folder: string): Promise<void> {
+  const packages = join(ROOT, 'node_modules');
+  await mkdir(join(folder, 'node_modules'));
+  const names = (await readdir(packages)).filter((name) => name !== '.cache');
+  await Promise.all(
+    names.map((name) => symlink(join(packages, name), join(folder, 'node_modules', name))),
+  );
 }
 
 /** As Ctrl-C does in a terminal: the signal goes to the command and to all that it has started. */

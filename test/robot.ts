@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { closeWebview, defineRobot, openWebview, sendText } from 'vvchat-robot';
 
-/** A robot that does as it is told, in the place of robot/robot.ts in what tests package. */
+/** A robot that obeys its messages. It stands in place of robot/robot.ts in every copy that tests make of the project. */
 export const robot = defineRobot({
   at: [
     [

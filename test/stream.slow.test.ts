@@ -1,7 +1,7 @@
 import { DescribeTableCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Key } from '../lib/inbox/item.ts';
-import { tableDefinitions } from '../local/service.ts';
+import { tableDefinitions } from '../local/tables.ts';
 import { type Deployed, startDeployed } from './deployed.ts';
 import { documented, saying } from './fixtures.ts';
 import type { Lambda } from './lambda.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { COUNTED_BY, DIMENSIONS, NAMESPACE, UNITS } from '../lib/metric.ts';
-import { serviceName } from '../local/service.ts';
+import { serviceName } from '../local/names.ts';
 import { copyProject, type Project } from './project.ts';
 
 /*

@@ -9,16 +9,16 @@ const printed = (...args: unknown[]) => {
   return lines;
 };
 
-test('an entry of the log is one line, and the places of an error in the project follow', () => {
+test('a log entry is one line, followed by the places of its error that are in the project', () => {
   const at = [
     'at a (robot/robot.ts:1:2)',
     'at b (node:internal/x:1:1)',
     'at c (/node_modules/x.js)',
   ];
-  expect(printed({ message: 'said', event_id: 'x-1', error: 'TypeError', at })).toEqual([
-    ['said  event_id=x-1 error=TypeError\n  at a (robot/robot.ts:1:2)'],
+  expect(printed({ message: 'sent', event_id: 'x-1', error: 'TypeError', at })).toEqual([
+    ['sent  event_id=x-1 error=TypeError\n  at a (robot/robot.ts:1:2)'],
   ]);
-  expect(printed({ message: 'said' })).toEqual([['said']]);
+  expect(printed({ message: 'sent' })).toEqual([['sent']]);
 });
 
 test.each([
@@ -28,6 +28,6 @@ test.each([
   [[new Error('x')]],
   [[{ message: 'x' }, 1]],
   [[null]],
-])('what an author prints stays as it is: %j', (args) => {
+])('the output of an author is left as it is: %j', (args) => {
   expect(printed(...args)).toEqual([args]);
 });

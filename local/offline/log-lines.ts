@@ -1,4 +1,9 @@
-/** Makes a function's log entries lines for a terminal; on AWS they are JSON. */
+/*
+ * On AWS a log entry is JSON, made by Lambda's own console. serverless-offline leaves Node's console as it is, which
+ * would print each entry as an object over several lines; so the console's methods are replaced in its workers.
+ */
+
+/** Prints a function's log entries as lines. */
 export function printLogLines(target: Pick<Console, 'info' | 'warn' | 'error'> = console): void {
   for (const level of ['info', 'warn', 'error'] as const) {
     const print = target[level].bind(target);

@@ -12,9 +12,9 @@ test.each([
   { host: '127.0.0.1:3000', origin: 'http://127.0.0.1:3000' },
   { host: '127.0.0.1:3000', 'sec-fetch-site': 'same-origin' },
   { host: '127.0.0.1:3000', 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' },
-  // A link to it may be followed.
+  // A link on another site.
   { host: '127.0.0.1:3000', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' },
-])('lets %j in', (headers) => {
+])('allows %j', (headers) => {
   expect(isOwn(headers)).toBe(true);
 });
 
@@ -33,11 +33,11 @@ test.each([
   // An image or a script of a page has no Origin.
   { host: '127.0.0.1:3000', 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' },
   { host: '127.0.0.1:3000', 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors' },
-])('keeps %j out', (headers) => {
+])('refuses %j', (headers) => {
   expect(isOwn(headers)).toBe(false);
 });
 
-test('guards every server of the process, upgrades too', async () => {
+test('every server of the process is guarded, also for upgrades', async () => {
   const upgraded: string[] = [];
   await using server = createServer((_, answer) => answer.end('hello'));
   server.on('upgrade', (request, socket) => {

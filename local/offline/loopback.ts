@@ -2,25 +2,27 @@ import { type IncomingHttpHeaders, type IncomingMessage, Server, ServerResponse 
 import type { Duplex } from 'node:stream';
 
 /*
- * Imported before anything listens, this makes every HTTP server of the process refuse what a web page of
- * somebody else's could send it: a foreign Origin, or a foreign Host (DNS rebinding).
+ * Any web page that is open in the developer's browser can send requests to servers on this machine, directly or by
+ * DNS rebinding. Imported before anything listens, this module makes every HTTP server of the process refuse them:
+ * a foreign Origin or a foreign Host. It replaces a method of Node's Server, because the servers of dynalite,
+ * dynamodb-admin and serverless-offline offer no place for a check of ours.
  */
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]']);
 
-/** Whether a request names this machine, and comes from no page but one of the server's own. */
+/** Whether a request is addressed to this machine and comes from no page but one of the server's own. */
 export function isOwn({ host, origin, ...headers }: IncomingHttpHeaders): boolean {
   if (host === undefined || !URL.canParse(`http://${host}`)) return false;
   const url = new URL(`http://${host}`);
-  const isLed = headers['sec-fetch-mode'] === 'navigate';
+  const isNavigation = headers['sec-fetch-mode'] === 'navigate';
   return (
     LOOPBACK.has(url.hostname) &&
     (origin === undefined || origin === url.origin) &&
-    (isLed || isOwnSite(headers['sec-fetch-site']))
+    (isNavigation || isOwnSite(headers['sec-fetch-site']))
   );
 }
 
-/** Browsers tell it, with images and scripts as well, which have no Origin; other programs do not. */
+/** Browsers send this header, also for images and scripts, which have no Origin; other programs do not. */
 const isOwnSite = (site: string | string[] | undefined): boolean =>
   site === undefined || site === 'same-origin' || site === 'none';
 
@@ -37,7 +39,7 @@ Server.prototype.emit = function guarded(event: string | symbol, ...args: unknow
 
 function refuse(answer: ServerResponse | Duplex): void {
   if (!(answer instanceof ServerResponse)) {
-    // It may be gone already.
+    // The client may be gone already.
     answer.on('error', () => {});
     answer.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
     return;

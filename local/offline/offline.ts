@@ -1,23 +1,32 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
+import inspector from 'node:inspector';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Reload } from '../../plugins/reload.ts';
-import { type Ports, SERVERS, type ServerName } from '../ports.ts';
-import { isNoise } from './output-filter.ts';
+import { HOST, type Ports, SERVERS, type ServerName } from '../ports.ts';
+import { isRoutine } from './output-filter.ts';
+
+/*
+ * serverless-offline runs in a process of its own. So a crash of it is noticed, all that it started can be ended
+ * at once, and what preload.ts changes in Node's prototypes stays out of the local DynamoDB and VVChat.
+ */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SERVERLESS = createRequire(import.meta.url).resolve('serverless/bin/serverless.js');
 const READY_MS = 60_000;
 
-/** How long a worker goes on after a save that replaces it. */
+/** The port on which a debugger reaches the functions; without it they run without an inspector. */
+export const INSPECT_VARIABLE = 'LOCAL_INSPECT_PORT';
+
+/** How long a worker may finish what it is at after a save has replaced it. */
 export const GRACE_MS = 2_000;
 
-/** The process has ended by itself; the message has what it printed last. */
+/** The process ended unexpectedly. The message is the framework's own, or else the last lines of its output. */
 export class OfflineError extends Error {
   override readonly name = 'OfflineError';
 }
@@ -27,25 +36,29 @@ export interface Offline {
   readonly pid: number;
   /** Settles once the webhook has answered. */
   readonly answers: (webhookUrl: string) => Promise<void>;
-  /** Rejects when the process ends by itself. */
+  /** Rejects when the process ends unexpectedly. */
   readonly broken: Promise<never>;
-  /** Tells of every save: new calls go to the new code from now on, or it does not build. */
+  /** Called after every save: from now on new calls run the new code, unless it is broken. */
   readonly onReload: (listener: (isBroken: boolean) => void) => void;
   readonly stop: () => Promise<void>;
 }
 
+/** Starts API Gateway and Lambda. */
 export function startOffline(ports: Ports, onLine: (line: string) => void): Offline {
-  // Packaging deletes the folder that the framework builds in by default.
+  // Packaging deletes the default folder.
   const workFolder = `node_modules/.cache/vvchat-robot/${process.pid}-${ports.http}`;
   const preload = new URL('preload.ts', import.meta.url).href;
   const child = spawn(
     process.execPath,
     [
-      // Unlike NODE_OPTIONS, this is for the workers too.
+      // Unlike NODE_OPTIONS, this reaches the workers too.
       `--import=${preload}`,
+      ...inspectFlags(),
       SERVERLESS,
       ...['offline', 'start'],
       ...['--httpPort', `${ports.http}`, '--lambdaPort', `${ports.lambda}`],
+      // A function that stands at a breakpoint must not be ended.
+      ...(isDebugged() ? ['--noTimeout'] : []),
     ],
     {
       cwd: ROOT,
@@ -63,32 +76,43 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
   const lines: string[] = [];
   for (const output of [child.stdout, child.stderr]) {
     createInterface({ input: output as Readable }).on('line', (line) => {
-      if (isNoise(line)) return;
+      if (isRoutine(line)) return;
       lines.push(line);
       onLine(line);
     });
   }
-  const over = new AbortController();
+  const ended = new AbortController();
   const broken = once(child, 'exit').then(([code, signal]) => {
-    over.abort();
-    const last = lines.slice(-15).join('\n');
-    throw new OfflineError(
-      `API Gateway and Lambda (serverless-offline) ended by themselves, ${signal ?? `exit code ${code}`}:\n${last}`,
-    );
+    ended.abort();
+    throw new OfflineError(reasonOf(lines, signal ?? `exit code ${code}`));
   });
   broken.catch(() => {});
   return {
     pid: child.pid as number,
-    answers: (webhookUrl) => Promise.race([untilAnswered(webhookUrl, over.signal), broken]),
+    answers: (webhookUrl) => Promise.race([untilAnswered(webhookUrl, ended.signal), broken]),
     broken,
     onReload: (listener) => {
-      child.on('message', (told: Reload) => listener(told === 'broken'));
+      child.on('message', (reload: Reload) => listener(reload === 'broken'));
     },
     stop: async () => {
       await end(child);
       await rm(`${ROOT}/${workFolder}`, { recursive: true, force: true });
     },
   };
+}
+
+function inspectFlags(): string[] {
+  const port = process.env[INSPECT_VARIABLE];
+  return port ? [`--inspect=${HOST}:${port}`] : [];
+}
+
+/** VS Code attaches to this process and to its children by itself. */
+const isDebugged = () => inspectFlags().length > 0 || inspector.url() !== undefined;
+
+function reasonOf(lines: readonly string[], end: string): string {
+  const message = lines.lastIndexOf('Error:');
+  if (message >= 0) return lines.slice(message + 1).join('\n');
+  return `API Gateway and Lambda (serverless-offline) ended unexpectedly (${end}):\n${lines.slice(-15).join('\n')}`;
 }
 
 const portVariables = (ports: Ports) =>
@@ -104,11 +128,11 @@ async function untilAnswered(url: string, signal: AbortSignal): Promise<void> {
     const answer = await fetch(url, { method: 'POST' }).catch(() => undefined);
     if (answer?.status === 401) return;
     if (Date.now() > end)
-      throw new Error(`The webhook did not come up within ${READY_MS / 1_000} s.`);
+      throw new Error(`The webhook did not answer within ${READY_MS / 1_000} s.`);
   }
 }
 
-/** Ends the process and all that it has started: nothing of it is to be kept. */
+/** Kills the process and all that it started: none of it has anything to save. */
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const exited = once(child, 'exit');

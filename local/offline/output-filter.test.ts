@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isNoise } from './output-filter.ts';
+import { isRoutine } from './output-filter.ts';
 
 test.each([
   '',
@@ -9,18 +9,19 @@ test.each([
   'nothing is due',
   '      at require (node:internal/modules/helpers:157:16)',
   '      at x (/p/node_modules/serverless-offline/src/lambda/x.js:1:2)',
+  'Debugger listening on ws://127.0.0.1:9229/3f2a',
   '\u001b[90m(λ: reply) RequestId: 1\u001b[39m',
-])('is no news for the author of a robot: %j', (line) => {
-  expect(isNoise(line)).toBe(true);
+])('hides the line %j', (line) => {
+  expect(isRoutine(line)).toBe(true);
 });
 
 test.each([
   '✘ [ERROR] Unexpected "konst"',
   '    robot/robot.ts:12:7:',
   '      at answer (/p/robot/robot.ts:39:7)',
-  '      at answer (/p/node_modules/somebodys/x.js:1:2)',
+  '      at answer (/p/node_modules/a-library/x.js:1:2)',
   "× Unhandled exception in handler 'reply'.",
   'Reloaded.',
-])('is news for the author of a robot: %j', (line) => {
-  expect(isNoise(line)).toBe(false);
+])('shows the line %j', (line) => {
+  expect(isRoutine(line)).toBe(false);
 });

@@ -21,7 +21,7 @@ import {
 import type { Event } from '../../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../../test/engine.ts';
 import { documented, newArrival, saying } from '../../test/fixtures.ts';
-import { nameOf } from '../service.ts';
+import { nameOf } from '../names.ts';
 import { createRobotApiSimulator } from '../simulator/robot-api.ts';
 import type { ErrorCode } from './errors.ts';
 import { TEXTS } from './page/texts.ts';

@@ -6,10 +6,7 @@ import {
   waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 import { parse } from 'yaml';
-
-/** What serverless.yml and resources/ say of the stage that runs on this machine. */
-
-export const STAGE = 'local';
+import { STAGE, serviceName } from './names.ts';
 
 interface Resource {
   readonly Type: string;
@@ -19,21 +16,12 @@ interface Resource {
   };
 }
 
-const read = (text: string) => parse(text, { logLevel: 'silent' });
-const textOf = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
-
-/** The name of the service, with which all names on AWS begin. */
-export const serviceName: string = read(textOf('serverless.yml')).service;
-
-/** The full name of a table or a function. */
-export const nameOf = (part: string, stage = STAGE) => `${serviceName}-${stage}-${part}`;
-
-/** The tables, less what is not for `CreateTable` or not for the embedded engine. */
+/** The tables of resources/tables.yml as `CreateTable` takes them, without streams, which dynalite does not have. */
 export function tableDefinitions(): CreateTableCommandInput[] {
-  const text = textOf('resources/tables.yml')
+  const text = readFileSync(new URL('../resources/tables.yml', import.meta.url), 'utf8')
     .replace(/\$\{self:service\}/g, serviceName)
     .replace(/\$\{sls:stage\}/g, STAGE);
-  return (Object.values(read(text).Resources) as Resource[])
+  return (Object.values(parse(text, { logLevel: 'silent' }).Resources) as Resource[])
     .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
     .map(({ Properties }) => {
       const { StreamSpecification: _, ...table } = creatable(Properties);
@@ -41,7 +29,7 @@ export function tableDefinitions(): CreateTableCommandInput[] {
     });
 }
 
-/** Of a table's properties those that `CreateTable` takes, and engines for tests know. */
+/** The properties of a table that `CreateTable` takes and the local engines support. */
 export function creatable(properties: Resource['Properties']): CreateTableCommandInput {
   const {
     TimeToLiveSpecification: _,
@@ -52,7 +40,7 @@ export function creatable(properties: Resource['Properties']): CreateTableComman
   return table;
 }
 
-/** A client of an engine of this machine's. */
+/** A client of a DynamoDB engine on this machine. */
 export const createLocalClient = (endpoint: string) =>
   new DynamoDBClient({
     endpoint,
@@ -60,7 +48,7 @@ export const createLocalClient = (endpoint: string) =>
     credentials: { accessKeyId: STAGE, secretAccessKey: STAGE },
   });
 
-/** Creates the tables, and waits for them. */
+/** Creates the tables and waits until they are active. */
 export async function createTables(
   client: DynamoDBClient,
   tables = tableDefinitions(),
