@@ -11,7 +11,7 @@ export default defineConfig({
     unstubEnvs: true,
     coverage: {
       include: ['functions/**/*.ts', 'lib/**/*.ts'],
-      // It runs in the bundles alone, which test/bundle.test.ts and others have run.
+      // It runs in the bundles alone, which the slow tests run.
       exclude: ['lib/aws/replacements/stubs.ts'],
       reporter: ['text', 'html'],
       thresholds: { lines: 100, branches: 95 },

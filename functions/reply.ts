@@ -1,9 +1,9 @@
 import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
+import { robotIn } from '../lib/define-robot.ts';
 import { deliverNew } from '../lib/delivery/deliver.ts';
 import { createDelivery, type Summary, summaryOf } from '../lib/delivery/delivery.ts';
 import type { Key } from '../lib/inbox/item.ts';
-import { robotIn } from '../lib/robot.ts';
 import * as author from '../robot/robot.ts';
 
 const delivery = createDelivery(readDeliveryConfig(process.env), robotIn(author));

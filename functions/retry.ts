@@ -1,10 +1,10 @@
 import type { Context, ScheduledEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
+import { robotIn } from '../lib/define-robot.ts';
 import { createDelivery, type Summary } from '../lib/delivery/delivery.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
 import { InvalidRedriveError, type Redriven, redrive } from '../lib/inbox/redrive.ts';
 import { errorFields, log } from '../lib/log.ts';
-import { robotIn } from '../lib/robot.ts';
 import { SafeError } from '../lib/safe-error.ts';
 import * as author from '../robot/robot.ts';
 

@@ -11,7 +11,7 @@ export {
   type Robot,
   type RobotDefinition,
   type Route,
-} from './robot.ts';
+} from './define-robot.ts';
 export {
   type Command,
   closeWebview,

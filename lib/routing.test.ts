@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { at, on } from '../test/fixtures.ts';
 import { answering, silently } from '../test/robots.ts';
-import { type Answer, defineRobot, InvalidRobotError, type Route } from './robot.ts';
+import { type Answer, defineRobot, InvalidRobotError, type Route } from './define-robot.ts';
 import { ask, InvalidAnswerError } from './routing.ts';
 import { sendText } from './vvchat/command.ts';
 

@@ -7,7 +7,7 @@ import {
   type Predicate,
   type Robot,
   type Route,
-} from './robot.ts';
+} from './define-robot.ts';
 import { SafeError } from './safe-error.ts';
 import { type Command, checkCommand, isCommand } from './vvchat/command.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { echo } from '../test/robots.ts';
-import { type AtContext, type Context, defineRobot } from './robot.ts';
+import { type AtContext, type Context, defineRobot } from './define-robot.ts';
 import { conversation } from './testing.ts';
 import { closeWebview, InvalidCommandError, sendText } from './vvchat/command.ts';
 

@@ -1,4 +1,4 @@
-import type { Context, Robot } from './robot.ts';
+import type { Context, Robot } from './define-robot.ts';
 import { ask, type Question } from './routing.ts';
 import type { Command } from './vvchat/command.ts';
 import type { Session } from './vvchat/event.ts';

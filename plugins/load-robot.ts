@@ -48,9 +48,9 @@ export async function loadRobot(loading: Loading): Promise<readonly string[]> {
   }
 }
 
-/** The robot and what inspects it share one bundle, and so one copy of lib/robot.ts. */
+/** The robot and what inspects it share one bundle, and so one copy of lib/define-robot.ts. */
 const ENTRY = `
-  import { robotIn, routedEvents } from './lib/robot.ts';
+  import { robotIn, routedEvents } from './lib/define-robot.ts';
   import * as author from './${ROBOT}';
   export const events = routedEvents(robotIn(author));
 `;

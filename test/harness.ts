@@ -1,9 +1,9 @@
+import type { Robot } from '../lib/define-robot.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import type { Item, Key } from '../lib/inbox/item.ts';
 import * as queries from '../lib/inbox/queries.ts';
 import type { InboxTable } from '../lib/inbox/table.ts';
-import type { Robot } from '../lib/robot.ts';
 import { createRobotApi } from '../lib/vvchat/api.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { createTokens } from '../lib/vvchat/token.ts';

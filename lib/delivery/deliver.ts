@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Robot } from '../define-robot.ts';
 import { commandsOf, type Key, sessionOf, toQuestion } from '../inbox/item.ts';
 import { read } from '../inbox/queries.ts';
 import {
@@ -17,7 +18,6 @@ import {
   unclaimed,
 } from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
-import type { Robot } from '../robot.ts';
 import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';

@@ -1,12 +1,12 @@
 import { createClient } from '../aws/dynamodb.ts';
 import type { Table } from '../aws/table.ts';
 import { type DeliveryConfig, TEST_HOST } from '../config.ts';
+import type { Robot } from '../define-robot.ts';
 import type { Item, Key } from '../inbox/item.ts';
 import type { InboxTable } from '../inbox/table.ts';
 import { type Lease, LeaseLostError } from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
 import { record } from '../metric.ts';
-import type { Robot } from '../robot.ts';
 import { createRobotApi, type RobotApi } from '../vvchat/api.ts';
 import { appKeys } from '../vvchat/app-key.ts';
 import { createTokens, type Tokens } from '../vvchat/token.ts';

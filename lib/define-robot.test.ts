@@ -5,7 +5,7 @@ import {
   type RobotDefinition,
   robotIn,
   routedEvents,
-} from './robot.ts';
+} from './define-robot.ts';
 import { sendText } from './vvchat/command.ts';
 
 const hello = () => sendText('hello');
@@ -57,6 +57,9 @@ describe('defineRobot', () => {
   });
 });
 
+const NOT_MADE =
+  'The `robot` that robot/robot.ts exports was not made by defineRobot: write `export const robot = defineRobot({ … })`.';
+
 describe('robotIn', () => {
   test('takes what is exported as `robot`', () => {
     const robot = defineRobot({});
@@ -68,8 +71,8 @@ describe('robotIn', () => {
       {},
       'robot/robot.ts does not export `robot`: write `export const robot = defineRobot({ … })`.',
     ],
-    [{ robot: { at: [] } }, 'The `robot` that robot/robot.ts exports was not made by defineRobot.'],
-    [{ robot: null }, 'The `robot` that robot/robot.ts exports was not made by defineRobot.'],
+    [{ robot: { at: [] } }, NOT_MADE],
+    [{ robot: null }, NOT_MADE],
   ])('refuses a module that exports %j', (exports, message) => {
     expect(() => robotIn(exports)).toThrow(new InvalidRobotError(message));
   });

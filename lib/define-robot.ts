@@ -109,7 +109,7 @@ export function robotIn(exports: object): Robot {
   throw new InvalidRobotError(
     robot === undefined
       ? 'robot/robot.ts does not export `robot`: write `export const robot = defineRobot({ … })`.'
-      : 'The `robot` that robot/robot.ts exports was not made by defineRobot.',
+      : 'The `robot` that robot/robot.ts exports was not made by defineRobot: write `export const robot = defineRobot({ … })`.',
   );
 }
 
