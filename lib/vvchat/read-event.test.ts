@@ -4,7 +4,7 @@ import { InvalidEventError, readEvent } from './read-event.ts';
 
 const changed = (change: (event: { data: Record<string, object> }) => unknown): unknown => {
   const event = structuredClone(documented.at);
-  change(event);
+  change(event as { data: object } as { data: Record<string, object> });
   return event;
 };
 

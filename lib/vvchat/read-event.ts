@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { SafeError } from '../safe-error.ts';
-import { type Event, type EventName, isEventName } from './event.ts';
+import { type Event, type EventData, type EventName, isEventName } from './event.ts';
 
 /** An event in a v1 envelope whose name is not documented. */
 export interface UnknownEvent {
@@ -31,7 +31,7 @@ export class InvalidEventError extends SafeError {
 export function readEvent(value: unknown): Event | UnknownEvent {
   const { event, version } = parse(Envelope, value);
   if (!isEventName(event)) return { unknown: event };
-  const { data } = parse(SCHEMAS[event] as Schemas['at'], value);
+  const { data } = parse(SCHEMAS[event] as typeof SCHEMAS.at, value);
   return { event, version, data } as Event;
 }
 
@@ -82,9 +82,7 @@ const SCHEMAS = {
   at: object({ data: object({ ...commonFields, content: object({ text }) }) }),
   'join-group-for-invite': object({ data: object(commonFields) }),
   'session-open': object({ data: object(commonFields) }),
-} satisfies Record<EventName, v.GenericSchema>;
-
-export type Schemas = typeof SCHEMAS;
+} satisfies { [Name in EventName]: v.GenericSchema<unknown, { data: EventData<Name> }> };
 
 function parse<const T extends v.GenericSchema>(schema: T, value: unknown): v.InferOutput<T> {
   const result = v.safeParse(schema, value);

@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from '../../lib/vvchat/command.ts';
-import type { Webview } from './state.ts';
+
+export interface Webview {
+  /** A percentage of the chat (`50%`), or pixels (`234`). */
+  readonly height: string;
+  readonly url: string;
+  readonly robot_no: string;
+  /** Changes whenever the page has to be loaded again. */
+  readonly load: string;
+}
 
 /** What a command does to a chat. */
 export interface Effect {

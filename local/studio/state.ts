@@ -1,5 +1,5 @@
 import type { Item } from '../../lib/inbox/item.ts';
-import type { LineKind } from './commands.ts';
+import type { LineKind, Webview } from './commands.ts';
 
 /*
  * The studio's state. The server holds it and every open page has a copy. It is made of collections of values by
@@ -26,15 +26,6 @@ export interface Chat {
   /** The robots in the chat, by `robot_no`. */
   readonly robots: readonly string[];
   readonly webview?: Webview | undefined;
-}
-
-export interface Webview {
-  /** A percentage of the chat (`50%`), or pixels (`234`). */
-  readonly height: string;
-  readonly url: string;
-  readonly robot_no: string;
-  /** Changes whenever the page has to be loaded again. */
-  readonly load: string;
 }
 
 /** A line of a chat: a message or a note. */

@@ -1,5 +1,3 @@
-import type { Service } from './json-protocol.ts';
-
 export interface Endpoint {
   readonly url: URL;
 }
@@ -10,7 +8,7 @@ export interface Endpoint {
  *
  * @throws {TypeError} when the variable holds no URL
  */
-export function endpointOf({ name }: Pick<Service, 'name'>, region: string): URL {
+export function endpointOf({ name }: { readonly name: string }, region: string): URL {
   const { AWS_ENDPOINT_URL, [`AWS_ENDPOINT_URL_${name.toUpperCase()}`]: own } = process.env;
   const partition = region.slice(0, region.indexOf('-'));
   const suffix = SUFFIXES.get(partition) ?? 'amazonaws.com';
