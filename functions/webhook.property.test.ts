@@ -3,6 +3,7 @@ import type { Context } from 'aws-lambda';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Request, Response } from '../lib/http.ts';
+import { nameOf } from '../local/names.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample } from '../test/fixtures.ts';
 import { type HttpProxy, startDynamoDBProxy } from '../test/proxy.ts';
@@ -39,8 +40,8 @@ async function load(): Promise<(request: Request, context: Context) => Promise<R
   const env = {
     ...engine.environment,
     AWS_ENDPOINT_URL: dynamodb.url,
-    MEMBERSHIPS_TABLE: 'vvchat-robot-local-memberships',
-    INBOX_TABLE: 'vvchat-robot-local-inbox',
+    MEMBERSHIPS_TABLE: nameOf('memberships'),
+    INBOX_TABLE: nameOf('inbox'),
     // SHA-256 of the token "local"
     WEBHOOK_TOKEN_SHA256: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
     VVCHAT_APP_IDS: APPS.join(','),

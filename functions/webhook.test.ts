@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { fromAttributes, type Row, toAttributes } from '../lib/aws/table.ts';
 import type { Request, Response } from '../lib/http.ts';
 import type { Event } from '../lib/vvchat/event.ts';
+import { nameOf } from '../local/names.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { countedDuring } from '../test/metrics.ts';
@@ -34,8 +35,8 @@ async function load(env: Record<string, string | undefined> = {}) {
   vi.resetModules();
   const whole = {
     ...engine.environment,
-    MEMBERSHIPS_TABLE: 'vvchat-robot-local-memberships',
-    INBOX_TABLE: 'vvchat-robot-local-inbox',
+    MEMBERSHIPS_TABLE: nameOf('memberships'),
+    INBOX_TABLE: nameOf('inbox'),
     WEBHOOK_TOKEN_SHA256: HASHES.local,
     VVCHAT_APP_IDS: 'test,qiyunxin',
     ROUTED_EVENTS: 'at,join-group-for-invite',
@@ -84,7 +85,7 @@ const malformed = (...errors: [pointer: string, detail: string][]) =>
 
 const read = async (table: string, key: Row) => {
   const { Item } = await engine.client.send(
-    new GetItemCommand({ TableName: `vvchat-robot-local-${table}`, Key: toAttributes(key) }),
+    new GetItemCommand({ TableName: nameOf(table), Key: toAttributes(key) }),
   );
   return Item && fromAttributes(Item);
 };
@@ -97,7 +98,7 @@ const membershipOf = ({ data }: Event) =>
 
 const countRows = async () => {
   const counts = ['memberships', 'inbox'].map(async (table) => {
-    const TableName = `vvchat-robot-local-${table}`;
+    const TableName = nameOf(table);
     return (await engine.client.send(new ScanCommand({ TableName, Select: 'COUNT' }))).Count ?? 0;
   });
   return (await Promise.all(counts)).reduce((a, b) => a + b);
