@@ -1,7 +1,9 @@
 import type { Context, DynamoDBStreamEvent } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { defineRobot, sendText } from 'vvchat-robot';
 import type { Key } from '../lib/inbox/item.ts';
 import * as inbox from '../lib/inbox/transitions.ts';
+import { nameOf } from '../local/names.ts';
 import { Clock } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { startTestHarness, type TestHarness } from '../test/harness.ts';
@@ -13,6 +15,12 @@ class Today extends Clock {
   override readonly now = Date.now;
 }
 
+/** In place of the author's robot. */
+const robot = defineRobot({
+  at: [[/^/, ({ text }) => sendText(text)]],
+  'join-group-for-invite': () => sendText('joined'),
+});
+
 let around: TestHarness;
 
 beforeAll(async () => {
@@ -21,13 +29,14 @@ beforeAll(async () => {
 afterAll(() => around[Symbol.asyncDispose]());
 beforeEach(() => {
   vi.resetModules();
+  vi.doMock('../robot/robot.ts', () => ({ robot }));
   for (const level of ['info', 'warn', 'error'] as const) {
     vi.spyOn(console, level).mockImplementation(() => {});
   }
   const env = {
     ...around.engine.environment,
-    INBOX_TABLE: 'vvchat-robot-local-inbox',
-    TOKENS_TABLE: 'vvchat-robot-local-tokens',
+    INBOX_TABLE: nameOf('inbox'),
+    TOKENS_TABLE: nameOf('tokens'),
     VVCHAT_API_URL: around.vvchat.url,
     INBOX_RETENTION_DAYS: '30',
     APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),
