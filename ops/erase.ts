@@ -5,6 +5,7 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { isConditionFailed, type Row, type Table, toAttributes } from '../lib/aws/table.ts';
+import { TIMESTAMPS } from '../lib/membership.ts';
 import {
   createCommand,
   id,
@@ -37,7 +38,7 @@ const PARTS = ['memberships', 'inbox'] as const;
 type Part = (typeof PARTS)[number];
 
 /** The attributes of a membership that name a person. */
-const NAMING = ['invited_by', 'last_opened_by', 'last_mentioned_by'] as const;
+const NAMING = Object.values(TIMESTAMPS).map(({ by }) => by);
 
 /** What to erase of a row: these attributes or, without them, the whole row. */
 interface Erasure {
