@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { type BuildOptions, build } from 'esbuild';
 import { parse } from 'yaml';
+import { bundleSettings } from '../plugins/robot.ts';
 
 const ROOT = new URL('../', import.meta.url);
 
@@ -27,27 +28,15 @@ export interface Bundling {
   readonly define?: Readonly<Record<string, string>>;
 }
 
-/** The settings in `custom.esbuild` that serverless-esbuild keeps from esbuild. */
-const NOT_OF_ESBUILD = [
-  'outputFileExtension',
-  'outputWorkFolder',
-  'concurrency',
-  'skipRebuild',
-  'watch',
-];
-
 /**
- * The settings of `custom.esbuild` in serverless.yml as esbuild takes them: without those of serverless-esbuild,
- * and with the plugins themselves in place of their file.
+ * How `serverless package` bundles the functions.
  *
  * @throws {Error} when serverless.yml or the file of the plugins cannot be read
  */
 export async function esbuildSettings(): Promise<BuildOptions> {
   const text = await readFile(new URL('serverless.yml', ROOT), 'utf8');
-  const { plugins, ...all } = parse(text, { logLevel: 'silent' }).custom.esbuild;
-  const settings = Object.entries(all).filter(([name]) => !NOT_OF_ESBUILD.includes(name));
-  const { default: ours } = await import(new URL(plugins, ROOT).href);
-  return { ...Object.fromEntries(settings), plugins: ours };
+  const { esbuild } = parse(text, { logLevel: 'silent' }).custom;
+  return bundleSettings(esbuild, fileURLToPath(ROOT));
 }
 
 /**
