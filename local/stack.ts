@@ -125,7 +125,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       },
     });
     cleanUps.push(stream.stop);
-    offline.onReload((isBroken) => (isBroken ? stream.pause() : stream.restart(GRACE_MS + 100)));
+    offline.onReload((reload) => {
+      if (reload === 'broken') stream.pause();
+      else stream.restart(GRACE_MS + 100);
+    });
     return { client, workersPid: offline.pid, url, broken: offline.broken, stop };
   } catch (error) {
     await offline.stop();

@@ -46,7 +46,7 @@ export interface Tokens {
 export const TOKEN_LEASE_MS = 10_000;
 
 /** A token that VVChat refuses although it is younger than this is not the reason. */
-const MIN_REJECTED_AGE_MS = 60_000;
+export const MIN_REJECTED_AGE_MS = 60_000;
 
 /** A token is not used in the last minute before it expires. */
 const EXPIRY_MARGIN_MS = 60_000;

@@ -38,8 +38,8 @@ export interface Offline {
   readonly answers: (webhookUrl: string) => Promise<void>;
   /** Rejects when the process ends unexpectedly. */
   readonly broken: Promise<never>;
-  /** Called after every save: from now on new calls run the new code, unless it is broken. */
-  readonly onReload: (listener: (isBroken: boolean) => void) => void;
+  /** The listener is called after every save; once `reloaded`, new calls run the new code. */
+  readonly onReload: (listener: (reload: Reload) => void) => void;
   readonly stop: () => Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
       SERVERLESS,
       ...['offline', 'start'],
       ...['--httpPort', `${ports.http}`, '--lambdaPort', `${ports.lambda}`],
-      // A function that stands at a breakpoint must not be ended.
+      // A function that is paused at a breakpoint must not be ended.
       ...(isDebugged() ? ['--noTimeout'] : []),
     ],
     {
@@ -92,7 +92,7 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
     answers: (webhookUrl) => Promise.race([untilAnswered(webhookUrl, ended.signal), broken]),
     broken,
     onReload: (listener) => {
-      child.on('message', (reload: Reload) => listener(reload === 'broken'));
+      child.on('message', listener);
     },
     stop: async () => {
       await end(child);

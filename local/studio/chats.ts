@@ -96,9 +96,14 @@ export class Chats {
    * A person sends a message: VVChat posts an event for each robot that is mentioned, and for the robot of a
    * one-to-one chat.
    *
-   * @param keepMentions whether the posted text contains the robots' names, which VVChat does not document
+   * @param options.keepMentions whether the posted text contains the robots' names, which VVChat does not document
    */
-  send(chatId: string, person: string, text: string, keepMentions: boolean): Event[] {
+  send(
+    chatId: string,
+    person: string,
+    text: string,
+    { keepMentions }: { keepMentions: boolean },
+  ): Event[] {
     const chat = this.#chat(chatId);
     const robots = chat.robots.map((robot_no) => this.#robot(robot_no));
     const isGroup = chat.session_type === '2';

@@ -1,16 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HttpBindings } from '@hono/node-server';
 import type { Context, MiddlewareHandler } from 'hono';
+import { MIN_REJECTED_AGE_MS } from '../../lib/vvchat/token.ts';
 import type { Fault } from './state.ts';
 
 const RETRY_AFTER_SECONDS = 30;
 const SLOW_MS = 3_000;
 
-/**
- * The lifetime of a token while tokens expire early. The functions replace a refused token only if it is older
- * than a minute.
- */
-const SHORT_LIFE_MS = 61_000;
+/** The lifetime of a token while tokens expire early: the functions don't replace a younger one. */
+const SHORT_LIFE_MS = MIN_REJECTED_AGE_MS + 1_000;
 
 /** Older tokens are not in use any more. */
 const MAX_TOKENS = 1_000;

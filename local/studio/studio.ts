@@ -80,7 +80,7 @@ export function createStudio(options: StudioOptions): Studio {
     join: ({ chat, robot_no, person }) => postAll(chats.join(chat, robot_no, person)),
     open: ({ chat, person }) => postAll(chats.open(chat, person)),
     send: ({ chat, person, text, keepMentions }) =>
-      postAll(chats.send(chat, person, text, keepMentions)),
+      postAll(chats.send(chat, person, text, { keepMentions })),
     post: async ({ body }) => {
       await traffic.post(body);
       return {};

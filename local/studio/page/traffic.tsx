@@ -146,7 +146,7 @@ function RowDetails({ row }: { row: Row }) {
         <li>
           {t().statuses[status]} · {t().claims(claims)} · {t().commandsSent(sent)}
         </li>
-        {phase && <li>{t().phases[phase]}</li>}
+        {status === 'pending' && phase && <li>{t().phases[phase]}</li>}
         {time && <li>{isFailed ? t().failedAt(time) : t().nextAttempt(time)}</li>}
         {last_error && <li>{last_error}</li>}
         {unknown && <li>{t().outcomeUnknown(unknown.map((it) => it + 1).join(', '))}</li>}
