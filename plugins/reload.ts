@@ -20,7 +20,7 @@ interface Bundler {
   readonly bundle: () => Promise<void>;
 }
 
-const WATCHED = ['functions', 'lib', 'plugins', 'robot'];
+const WATCHED = ['functions', 'lib', 'robot'];
 const POLL_MS = 200;
 
 /** So that a stack and a debugger show the lines of the source. */
