@@ -1,7 +1,7 @@
 /*
- * A Lambda container, as far as it costs time: `node container.cjs BUNDLE EVENT` loads a handler, has it take one
- * event, tells what that took on file descriptor 3, and ends. `node container.cjs BUNDLE` goes on, and takes lists
- * of events from the process that has started it.
+ * The parts of a Lambda container that cost time. `node container.cjs BUNDLE EVENT` loads a handler, invokes it with
+ * one event, writes the times to file descriptor 3, and exits. `node container.cjs BUNDLE` keeps running, and
+ * receives lists of events from its parent.
  */
 const fs = require('node:fs');
 
@@ -41,8 +41,14 @@ async function beCold() {
   const loaded = performance.now();
   const { statusCode: status, body } = await handler(event, context);
   const answered = performance.now();
-  const told = { status, body, loadMs: loaded - began, firstMs: answered - loaded, cpuMs: cpuMs() };
-  fs.writeSync(3, JSON.stringify(told));
+  const result = {
+    status,
+    body,
+    loadMs: loaded - began,
+    firstMs: answered - loaded,
+    cpuMs: cpuMs(),
+  };
+  fs.writeSync(3, JSON.stringify(result));
   process.exit(0);
 }
 

@@ -78,10 +78,10 @@ export async function measureLatency(
     await Promise.all(Array.from({ length: atOnce }, poster));
     return { atOnce, sorted: times.sort((a, b) => a - b) };
   };
-  // So that every container is warm, and has its token.
+  // Warms up every container, and has it fetch its token.
   await measureAll(1, CONTAINERS * 5);
   const latencies = [await measureAll(1, events), await measureAll(AT_ONCE, events)];
-  // What was begun comes to its end before the reader does.
+  // The reader finishes what it has begun.
   await reader[Symbol.asyncDispose]();
   if (vvchat.carried.length !== texts) {
     throw new Error(`VVChat carried out ${vvchat.carried.length} commands for ${texts} events.`);
@@ -94,7 +94,7 @@ function inTurn(containers: readonly Lambda[]): () => Lambda {
   return () => containers[turns++ % containers.length] as Lambda;
 }
 
-/** Tells when VVChat gets the command with a text, as `performance.now()` has it. */
+/** Resolves to the time, by `performance.now()`, at which VVChat gets the command with a text. */
 function arrivalsAt(vvchat: FakeVVChat): (text: string) => Promise<number> {
   const awaited = new Map<string, (at: number) => void>();
   vvchat.intervene = ({ operation, body }) => {
@@ -127,7 +127,7 @@ export function reportLatency(latencies: readonly Latencies[]): Section {
   ]);
   const note =
     'From the answer of the webhook to the moment VVChat gets the command, on DynamoDB Local and its own stream, which is ' +
-    'looked into every 50 ms.';
+    'polled every 50 ms.';
   return {
     markdown: [
       '### Latency',

@@ -24,8 +24,8 @@ import {
 import { quantile } from './statistics.ts';
 
 /*
- * `npm run soak`: events without end, but for the end that it sets itself, over HTTP to the stack of `npm start`,
- * with faults between the functions and DynamoDB and VVChat. Every server is on 127.0.0.1.
+ * `npm run soak`: posts events over HTTP to the stack of `npm start` until a number or a time is reached, with faults
+ * injected between the functions and DynamoDB and VVChat. Every server listens on 127.0.0.1.
  */
 
 const { values } = parseArgs({
@@ -42,7 +42,7 @@ const GROUPS = Number(values.groups);
 const AT_ONCE = Number(values['at-once']);
 const END = Date.now() + Number(values.minutes) * 60_000;
 
-/** How long what was accepted may take until it is settled, when no more comes. */
+/** How long accepted events may take to settle after the last one was posted. */
 const DRAIN_MS = 30 * 60_000;
 
 /** The shares of requests to which this happens. */
@@ -276,5 +276,5 @@ async function soak(): Promise<boolean> {
   }
 }
 
-// Node itself was seen to spin for ever over what was left to close, after so many connections.
+// After so many connections, Node has been seen to loop endlessly while it closes the remaining handles.
 process.exit((await soak()) ? 0 : 1);

@@ -96,7 +96,7 @@ const counting =
       headers: {
         'Content-Type': 'application/x-amz-json-1.0',
         'X-Amz-Target': `DynamoDB_20120810.${exchange.operation}`,
-        // By the key it tells whose tables are meant; what is signed it does not look at.
+        // DynamoDB Local chooses the tables by the access key, and doesn't check the signature.
         Authorization: `AWS4-HMAC-SHA256 Credential=${environment.AWS_ACCESS_KEY_ID}/20260314/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0`,
       },
       body: JSON.stringify({ ...input, ReturnConsumedCapacity: 'INDEXES' }),
@@ -128,8 +128,8 @@ function callOf(
 function purposeOf(operation: string, name: string, expression: string): string | undefined {
   if (/^(?:Get|Query)/.test(operation)) return undefined;
   if (name === 'memberships') return 'membership';
-  if (operation === 'PutItem') return 'put';
-  if (expression.includes('#replied_at')) return 'settle';
+  if (operation === 'PutItem') return 'enqueue';
+  if (expression.includes('#replied_at')) return 'complete';
   return expression.includes('#commands') ? 'claim with the answer' : 'update';
 }
 

@@ -12,12 +12,11 @@ import { generate } from 'selfsigned';
 import type { Listening } from '../dynamodb-stub.ts';
 
 /*
- * The process behind bench/dynamodb-stub.ts. It has asked itself often enough to be warm before it tells where it
- * listens.
+ * The process behind bench/dynamodb-stub.ts. It warms up with requests to itself before it reports its address.
  */
 
 const WARM_UP = 200;
-/** Longer than a container stands idle while it is others' turn. */
+/** Longer than a container is idle between its turns. */
 const KEEP_ALIVE_MS = 600_000;
 
 const answer: RequestListener = (request, response) => {
