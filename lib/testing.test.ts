@@ -15,7 +15,7 @@ describe('conversation', () => {
     expect(chat.texts).toEqual(['a', 'b']);
   });
 
-  test('tells handlers who wrote, when, and an event id of its own for each event', async () => {
+  test('passes trigger, time and a distinct event ID to handlers', async () => {
     const seen: (Context | AtContext)[] = [];
     const note = (context: Context) => {
       seen.push(context);

@@ -246,7 +246,7 @@ describe('erase', () => {
   });
 
   test('--person erases their messages, their chats and their name, and keeps everything else', async () => {
-    const said = await put(inGroup(saying('1'), 'group', 'anna'));
+    const message = await put(inGroup(saying('1'), 'group', 'anna'));
     const alone = await put(inGroup(saying('2'), 'anna', 'anna', '1'));
     const ofBen = await put(inGroup(saying('3'), 'group', 'ben'));
     const { stdout, code } = await local('erase', '--person', 'anna', '--yes', '--json');
@@ -256,7 +256,7 @@ describe('erase', () => {
     expect(JSON.stringify(left)).not.toMatch(/anna/);
     expect(left.map((it) => it.session_open_id).sort()).toEqual(['group', 'group', 'other group']);
     expect(left.filter((it) => it.last_mentioned_by === 'ben')).toHaveLength(2);
-    expect(await read(said)).toBeUndefined();
+    expect(await read(message)).toBeUndefined();
     expect(await read(alone)).toBeUndefined();
     expect(await read(ofBen)).toBeDefined();
   });

@@ -106,7 +106,7 @@ async function reportOf(worker: Worker, { timeoutMs = TIMEOUT_MS }: Loading): Pr
   const timeUp = new AbortController();
   const { signal } = timeUp;
   const timer = setTimeout(() => timeUp.abort(), timeoutMs);
-  // A breakpoint may hold the robot up for as long as it likes.
+  // A breakpoint may pause the robot indefinitely.
   if (inspector.url() !== undefined) clearTimeout(timer);
   try {
     return await Promise.race([

@@ -30,7 +30,7 @@ test('two of reply and two of retry on the same row send the reply once', async 
   for (let round = 0; round < 10; round++) {
     const text = `say 3 times (round ${round})`;
     const key = await on.put(saying(text));
-    // The lease is at its end, so that the row is everybody's.
+    // The lease is at its end, so that any worker may claim the row.
     on.clock.advance(Date.parse((await on.read(key)).next_attempt_at) - on.clock.now());
     await Promise.all([
       ...replies.map((it) => it.invoke(inserted(key, key))),

@@ -3,8 +3,8 @@ import { createRequire } from 'node:module';
 import type { Context } from 'aws-lambda';
 
 /*
- * A Lambda container: a process that loads a packaged handler and runs one invocation after the other, as it is
- * told by the process that has started it. Its clock is read from a file, so that tests can move it.
+ * A Lambda container: a process that loads a packaged handler and runs one invocation after the other, on
+ * request of its parent. Its clock is read from a file, so that tests can move it.
  */
 
 export interface Invocation {

@@ -48,7 +48,7 @@ export async function startProxy(
   const server = createServer(async (incoming, answer) => {
     const operation = operationOf(incoming);
     requests.push(operation);
-    // The one who asked may be killed meanwhile.
+    // The client may have been killed meanwhile.
     const body = await bodyOf(incoming).catch(() => undefined);
     if (!body) return;
     const forward = () => forwardTo(target, agent, incoming, body);

@@ -171,29 +171,29 @@ test.concurrent.each(['reply', 'retry'] as const)(
 /** Freezes a container as its nth request is on its way; the request is held back until it is thawed. */
 function freezeAt(on: Deployed, victim: Awaited<ReturnType<Deployed['start']>>, step: number) {
   const { promise: frozen, resolve } = Promise.withResolvers<string>();
-  const held = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
   const done = Promise.withResolvers<void>();
-  let seen = 0;
-  const holding: Fault = async (exchange) => {
+  let calls = 0;
+  const pausing: Fault = async (exchange) => {
     victim.freeze();
     on.dynamodb.intervene = () => undefined;
     on.vvchat.intervene = () => undefined;
     resolve(exchange.operation);
-    await held.promise;
+    await released.promise;
     await passing(exchange);
     done.resolve();
   };
   const intervene = ({ operation, body }: Exchange) => {
     if (operation === 'Query' && body.includes('"IndexName"')) return undefined;
-    return seen++ === step ? holding : undefined;
+    return calls++ === step ? pausing : undefined;
   };
   on.dynamodb.intervene = intervene;
   on.vvchat.intervene = intervene;
   return {
     frozen,
     thaw: async () => {
-      const isFrozen = seen > step;
-      held.resolve();
+      const isFrozen = calls > step;
+      released.resolve();
       if (isFrozen) await done.promise;
       victim.thaw();
     },

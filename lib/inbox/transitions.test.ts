@@ -173,7 +173,7 @@ describe('renew', () => {
     expect(await on.read(item)).toEqual(renewed);
   });
 
-  test('of a claimed row leaves the count of attempts', async () => {
+  test('of a claimed row leaves `claims` unchanged', async () => {
     const item = await on.pending();
     on.clock.advance(minutes(3));
     const claimed = await inbox.claim(on.table, item);
@@ -183,7 +183,7 @@ describe('renew', () => {
     expect(await on.read(item)).toMatchObject({ claims: 1, next_attempt_at: later(120_000) });
   });
 
-  test('that reaches the on.table late does not move the lease again', async () => {
+  test('that reaches the table late does not move the lease again', async () => {
     const lease = inbox.unclaimed(await on.pending());
     on.clock.advance(1_000);
     const renewed = await inbox.renew(on.table, lease, 100_000);

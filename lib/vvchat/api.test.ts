@@ -41,7 +41,7 @@ describe('a token', () => {
     });
   });
 
-  test('may carry the absolute time of its expiry', async () => {
+  test('may have the absolute time of its expiry', async () => {
     vvchat.fault('token', respondingWith(200, { token: 't', expire_in: 1_900_000_000 }));
     expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
       token: 't',

@@ -13,7 +13,7 @@ if (isMainThread) {
   // The parent was killed: leave nothing behind.
   process.once('disconnect', () => {
     rmSync(`${process.env.ESBUILD_WORK_FOLDER}`, { recursive: true, force: true });
-    // An exit would wait for a worker that stands at a breakpoint.
+    // An exit would wait for a worker that is paused at a breakpoint.
     process.kill(process.pid, 'SIGKILL');
   });
   // The channel alone must not keep the process running.
