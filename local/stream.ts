@@ -7,7 +7,10 @@ type Keys = NonNullable<NonNullable<DynamoDBRecord['dynamodb']>['Keys']>;
 export interface Stream {
   /** Stops handing rows over. */
   readonly pause: () => void;
-  /** Continues. For rows in flight that are not taken within the grace, the function is invoked again: their worker has ended. */
+  /**
+   * Continues. For rows in flight that are not taken within the grace, the function is invoked again: their worker
+   * has ended.
+   */
   readonly restart: (graceMs?: number) => void;
   readonly stop: () => Promise<void>;
 }
