@@ -6,7 +6,7 @@ import { EVENT_NAMES, type EventName, type Session } from './vvchat/event.ts';
 export interface Context {
   readonly session: Session;
   readonly robot: { readonly app_id: string; readonly open_id: string; readonly robot_no: string };
-  /** Who set the event off; `open_id` is `''` where VVChat does not say. */
+  /** Who set the event off; `open_id` is `''` if VVChat sends none. */
   readonly trigger: { readonly target: string; readonly open_id: string };
   /** When the webhook accepted the event: the same at every attempt. */
   readonly receivedAt: Date;

@@ -67,14 +67,14 @@ function matchOf(when: Route[0], question: MentionContext): RegExpMatchArray | n
   if (when instanceof RegExp) return when.exec(text);
   const isMatch =
     typeof when === 'function'
-      ? holds(when, question)
+      ? matchesPredicate(when, question)
       : [when].flat().some((word) => folded(word) === folded(text));
   return isMatch ? WHOLE_TEXT.exec(text) : null;
 }
 
-function holds(predicate: Predicate, question: MentionContext): boolean {
-  const held: unknown = predicate(question);
-  if (typeof held === 'boolean') return held;
+function matchesPredicate(predicate: Predicate, question: MentionContext): boolean {
+  const result: unknown = predicate(question);
+  if (typeof result === 'boolean') return result;
   throw new InvalidRobotError('A predicate must return true or false, and must not be async.');
 }
 

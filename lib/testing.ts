@@ -23,7 +23,7 @@ export interface Conversation {
 }
 
 /**
- * Somebody in the chat. Each call resolves to the commands that the robot sends in answer, and rejects with what
+ * A person in the chat. Each call resolves to the commands that the robot sends in answer, and rejects with what
  * its handler threw, or with what is wrong with its answer.
  */
 export interface Person {

@@ -490,21 +490,30 @@ describe('a send', () => {
     });
   });
 
-  test('does not begin when marking it took the time that was left', async () => {
+  test('does not begin when renewing the lease took the time that was left', async () => {
     const item = await around.put();
-    await inbox.postponeSending(
-      around.inbox,
-      await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('late')]),
-      'x',
-      0,
-    );
-    const client = around.engine.newClient();
+    const stored = await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('late')]);
+    await inbox.postponeSending(around.inbox, stored, 'x', 0);
     const lease = await inbox.claim(around.inbox, await around.read(item));
-    const deadline = clock.now() + 30_000;
-    beforeCalls(client, (operation) => operation === 'UpdateItem' && clock.advance(20_000));
+    clock.advance(inbox.leaseLeft(around.inbox, lease) - 4_000);
+    const client = around.engine.newClient();
+    let writes = 0;
+    // The first write marks the row, the second renews its lease.
+    beforeCalls(client, (operation) => {
+      if (operation === 'UpdateItem' && ++writes === 2) clock.advance(12_000);
+    });
     const delivery = around.delivery(echo, { ...around.inbox, client });
-    expect(await deliver({ ...delivery, deadline }, lease)).toBe('postponed');
+    expect(await deliver({ ...delivery, deadline: clock.now() + 30_000 }, lease)).toBe('postponed');
     expect(sends()).toBe(0);
+    const row = await around.read(item);
+    expect(row).toMatchObject({
+      status: 'pending',
+      sent: 0,
+      last_error: 'the function had no time left',
+      next_attempt_at: later(0),
+    });
+    expect(row).not.toHaveProperty('phase');
+    expect(row).not.toHaveProperty('unknown');
   });
 
   test('without time left writes nothing but the postponement', async () => {

@@ -67,7 +67,7 @@ export function summaryOf(outcomes: readonly Outcome[]): Summary {
   return summary;
 }
 
-/** Works on one row and logs the outcome. It never rejects: an error of one row is no matter of the others. */
+/** Works on one row and logs the outcome. It never rejects: one row's error does not affect the others. */
 export async function logOutcome<T extends Outcome | undefined>(
   { event_id }: Key,
   work: () => Promise<T>,

@@ -35,7 +35,10 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
   try {
     let token: Token | undefined = await beforeDeadline(delivery, tokens.get(app_id));
     for (;;) {
-      lease = await readyToSend(delivery, lease);
+      checkTime(delivery);
+      // Kept even if there is no time left after it: a lease that is not the last one can write nothing.
+      lease = await markSending(delivery.inbox, lease, REQUEST_MS);
+      checkTime(delivery);
       const refusal = await refusalOf(api.send(robot_no, token.token, message));
       if (!refusal) return { lease };
       const other: Token | undefined = await beforeDeadline(
@@ -49,13 +52,6 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
     if (isSendFailure(failure)) return { lease, failure };
     throw failure;
   }
-}
-
-async function readyToSend(delivery: Delivery, lease: Lease): Promise<Lease> {
-  checkTime(delivery);
-  const ready = await markSending(delivery.inbox, lease, REQUEST_MS);
-  checkTime(delivery);
-  return ready;
 }
 
 /** @throws {OutOfTimeError} when a send, and the write that counts it, could outlast the function */

@@ -23,7 +23,10 @@ export interface Item extends Key {
   readonly text?: string;
   readonly received_at: string;
   readonly status: 'pending' | 'replied' | 'ignored' | 'failed';
-  /** What a worker is doing. On a row that is due it means that the worker crashed. */
+  /**
+   * What a worker is doing. On a due row it means that the worker crashed; on a failed one, that its last call of the
+   * robot did, so that it is quarantined once it is put back.
+   */
   readonly phase?: 'asking' | 'sending';
   /** The fencing token: how often the row was claimed. It never falls. */
   readonly claims: number;
@@ -44,7 +47,7 @@ export interface Item extends Key {
   /** Which commands (from 0) were sent with an unknown outcome, and so may have been carried out twice. */
   readonly unknown?: readonly number[];
   readonly replied_at?: string;
-  /** For people. No code reads it but the filter of a redrive. */
+  /** For people. No code looks into it; a redrive filters by it, and a later failure quotes it. */
   readonly last_error?: string;
   /** Seconds since 1970, for DynamoDB's time to live. */
   readonly expires_at?: number;

@@ -135,7 +135,8 @@ const Redrive = v.pipe(
 
 type Redrive = v.InferOutput<typeof Redrive>;
 
-interface Taken {
+/** What became of one row; if it is only listed, the row. */
+interface Result {
   readonly as: 'taken' | 'outcome_unknown' | 'others';
   readonly row?: FailedRow;
 }
@@ -156,49 +157,55 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   const now = iso(table.now());
   const to = after?.to ?? (wanted.to !== undefined && wanted.to < now ? wanted.to : now);
   const keys = await failedRows(table, limit, { from, to }, after);
-  const counts = { taken: 0, outcome_unknown: 0, others: 0 };
-  const rows: FailedRow[] = [];
-
-  const take = async (key: Key): Promise<Taken> => {
-    const item = await read(table, key);
-    if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
-    if (isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
-    if (!wanted.list) await putBack(table, item);
-    return { as: 'taken', row: rowOf(item) };
-  };
-  const takeOrLeave = async (key: Key): Promise<Taken> => {
-    try {
-      return await take(key);
-    } catch (error) {
-      // Another redrive has put it back meanwhile.
-      if (error instanceof LeaseLostError) return { as: 'others' };
-      throw error;
-    }
-  };
-
-  let readRows = 0;
-  while (readRows < keys.length && (readRows === 0 || table.now() < deadline - SPARE_MS)) {
-    const batch = keys.slice(readRows, readRows + AT_ONCE);
-    // The whole batch settles before an error is thrown, so that no write is left in flight.
-    const taken = await Promise.allSettled(batch.map(takeOrLeave));
-    for (const it of taken) {
-      if (it.status === 'rejected') throw it.reason;
-      counts[it.value.as]++;
-      if (it.value.row) rows.push(it.value.row);
-    }
-    readRows += batch.length;
+  const results: Result[] = [];
+  while (results.length < keys.length && (results.length === 0 || hasTime(table, deadline))) {
+    const batch = keys.slice(results.length, results.length + AT_ONCE);
+    results.push(...(await redriveBatch(table, batch, wanted)));
   }
-  const last = keys[readRows - 1] ?? after;
-  const isOver = readRows === keys.length && keys.length < limit;
-  const { taken, ...left } = counts;
+  const last = keys[results.length - 1] ?? after;
+  const isOver = results.length === keys.length && keys.length < limit;
+  const count = (as: Result['as']) => results.filter((it) => it.as === as).length;
   return {
-    ...(wanted.list ? { listed: taken } : { redriven: taken }),
-    ...left,
-    ...(!isOver &&
-      last && { after: Buffer.from(JSON.stringify({ ...last, to })).toString('base64url') }),
-    ...(wanted.list && { rows }),
+    [wanted.list ? 'listed' : 'redriven']: count('taken'),
+    outcome_unknown: count('outcome_unknown'),
+    others: count('others'),
+    ...(!isOver && last && { after: encodePlace({ ...last, to }) }),
+    ...(wanted.list && { rows: results.flatMap(({ row }) => row ?? []) }),
   };
 }
+
+const hasTime = ({ now }: Table, deadline: number): boolean => now() < deadline - SPARE_MS;
+
+/** The whole batch settles before an error is thrown, so that no write is left in flight. */
+async function redriveBatch(
+  table: Table,
+  keys: readonly Key[],
+  wanted: Redrive,
+): Promise<readonly Result[]> {
+  const settled = await Promise.allSettled(keys.map((key) => redriveRow(table, key, wanted)));
+  return settled.map((it) => {
+    if (it.status === 'rejected') throw it.reason;
+    return it.value;
+  });
+}
+
+async function redriveRow(table: Table, key: Key, wanted: Redrive): Promise<Result> {
+  const item = await read(table, key);
+  if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
+  if (isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
+  if (wanted.list) return { as: 'taken', row: rowOf(item) };
+  try {
+    await putBack(table, item);
+    return { as: 'taken' };
+  } catch (error) {
+    // Another redrive has put it back meanwhile.
+    if (error instanceof LeaseLostError) return { as: 'others' };
+    throw error;
+  }
+}
+
+const encodePlace = (place: v.InferOutput<typeof Place>): string =>
+  Buffer.from(JSON.stringify(place)).toString('base64url');
 
 function parse(request: unknown): Redrive {
   // To valibot a list is an object as well.

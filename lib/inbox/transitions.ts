@@ -23,6 +23,8 @@ import type { InboxTable } from './table.ts';
  *               │  └─── renew, postpone… ─┴──┘      completeWithoutReply ─▶ ignored
  *               └─ claim, once it is due           fail, failExhausted ─▶ failed ── redrive ─▶ pending
  *
+ * A postponement fails the row when its time or its calls of the robot are used up.
+ *
  * The lease of the worker that has a row ends at `next_attempt_at`. From then on the row is due, for any worker.
  */
 
@@ -260,7 +262,7 @@ function nextAttempt(
 
 /** Makes a postponed row due now. False if a worker has it, or has written it since it was read. */
 export async function makeDue(table: Table, item: Item): Promise<boolean> {
-  if (item.status !== 'pending' || item.phase || item.last_error === undefined) return false;
+  if (item.status !== 'pending' || item.phase || item.claims === 0) return false;
   return updateIf(
     table,
     keyOf(item),
@@ -271,8 +273,8 @@ export async function makeDue(table: Table, item: Item): Promise<boolean> {
 }
 
 /**
- * Puts a failed row back: due now, with its calls of the robot and its 24 hours anew. What was sent stays sent, and
- * a stored answer stays the answer.
+ * Puts a failed row back: due now, with all its calls of the robot and its whole time before it. What was sent stays
+ * sent, and a stored answer stays the answer.
  *
  * @throws {LeaseLostError} when it is no longer the failed row that was read
  */
@@ -313,8 +315,8 @@ interface WriteOptions {
 }
 
 /**
- * Writes on the condition that the row is as its worker knows it. A refused condition is looked into: the write
- * may have taken effect and only its answer been lost, so that the SDK repeated it.
+ * Writes on the condition that the row is as its worker knows it. If the condition fails, the row is read: the
+ * write may have taken effect and only its answer been lost, so that the SDK repeated it.
  *
  * @throws {LeaseLostError} when another worker has written
  */

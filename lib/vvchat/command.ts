@@ -44,7 +44,7 @@ export function sendText(text: string): Command {
 export function openWebview({ height, url }: { height: Height; url: string }): Command {
   return {
     cmd: 'webview-group-open',
-    params: { height: wireHeight('openWebview', height), url: webAddress('openWebview', url) },
+    params: { height: toHeight('openWebview', height), url: toUrl('openWebview', url) },
   };
 }
 
@@ -59,11 +59,11 @@ export function closeWebview(): Command {
  * @throws {InvalidCommandError} for an invalid height or address
  */
 export function refreshWebview({ height, url }: { height?: Height; url: string }): Command {
-  const params = { url: webAddress('refreshWebview', url) };
+  const params = { url: toUrl('refreshWebview', url) };
   return {
     cmd: 'webview-group-refresh',
     params:
-      height === undefined ? params : { height: wireHeight('refreshWebview', height), ...params },
+      height === undefined ? params : { height: toHeight('refreshWebview', height), ...params },
   };
 }
 
@@ -98,7 +98,7 @@ export function checkCommand({ cmd }: Command, { session_type }: Session): void 
 }
 
 /**
- * Puts a command into the form that the robot API takes, for everybody in a session: `params` is a string
+ * Puts a command into the form that the robot API takes, for the whole session: `params` is a string
  * that holds JSON, and in a one-to-one chat the session's id is the person's.
  */
 export function toMessage(command: Command, { session_open_id, session_type }: Session): Message {
@@ -116,7 +116,7 @@ export function toMessage(command: Command, { session_open_id, session_type }: S
 const GROUP: Session['session_type'] = '2';
 const PERCENTAGE = /^(?:[1-9]\d?|100)%$/;
 
-function wireHeight(builder: string, height: Height): string {
+function toHeight(builder: string, height: Height): string {
   if (typeof height === 'number' && Number.isSafeInteger(height) && height > 0) return `${height}`;
   if (typeof height === 'string' && PERCENTAGE.test(height)) return height;
   throw new InvalidCommandError(
@@ -124,7 +124,7 @@ function wireHeight(builder: string, height: Height): string {
   );
 }
 
-function webAddress(builder: string, url: string): string {
+function toUrl(builder: string, url: string): string {
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url;
   throw new InvalidCommandError(`${builder}: the url is not a whole http or https address.`);
 }

@@ -73,6 +73,6 @@ export class HttpHandler {
   }
 }
 
-/** By these names the SDK tells a request that it may send again from one that it may not. */
+/** The SDK decides by these names whether it repeats a request. */
 const named = (name: 'AbortError' | 'TimeoutError', message: string) =>
   Object.assign(new Error(message), { name });
