@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigError, readDeliveryConfig, readWebhookConfig } from './config.ts';
+import { EVENT_NAMES } from './vvchat/event.ts';
 
 type Case = [changes: Record<string, string | undefined>, message: string];
 
@@ -68,7 +69,7 @@ describe('readWebhookConfig', () => {
     [{ ROUTED_EVENTS: undefined }, 'ROUTED_EVENTS is missing.'],
     [
       { ROUTED_EVENTS: 'at,secret' },
-      'ROUTED_EVENTS must list events that VVChat documents: at, join-group-for-invite, session-open.',
+      `ROUTED_EVENTS must list events that VVChat documents: ${EVENT_NAMES.join(', ')}.`,
     ],
     ...['-1', '3601', '1.5', 'secret'].map(
       (DEDUPE_WINDOW_SECONDS): Case => [

@@ -7,6 +7,7 @@ import {
   routedEvents,
 } from './define-robot.ts';
 import { sendText } from './vvchat/command.ts';
+import { EVENT_NAMES } from './vvchat/event.ts';
 
 const hello = () => sendText('hello');
 
@@ -14,10 +15,7 @@ describe('defineRobot', () => {
   test.each<[unknown, string]>([
     [undefined, 'takes an object.'],
     [null, 'takes an object.'],
-    [
-      { 'join-group': hello },
-      '"join-group" is unknown; the keys are at, join-group-for-invite, session-open.',
-    ],
+    [{ 'join-group': hello }, `"join-group" is unknown; the keys are ${EVENT_NAMES.join(', ')}.`],
     [{ at: { ping: hello } }, 'at must be a list of routes.'],
     [{ at: [['a', hello], 'b'] }, 'at[1] must be a pair: [words, pattern or predicate, handler].'],
     [{ at: [['a']] }, 'at[0] must be a pair: [words, pattern or predicate, handler].'],

@@ -17,6 +17,7 @@ const SOURCE = [
   'resources',
   'package.json',
   'serverless.yml',
+  'settings.yml',
   'tsconfig.json',
 ];
 

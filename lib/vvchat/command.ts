@@ -67,19 +67,20 @@ export function refreshWebview({ height, url }: { height?: Height; url: string }
   };
 }
 
-const COMMANDS = Object.keys({
-  'send-text': true,
+/** Every command, and whether only groups have it. */
+const NEEDS_GROUP: Readonly<Record<Command['cmd'], boolean>> = {
+  'send-text': false,
   'webview-group-open': true,
   'webview-group-close': true,
   'webview-group-refresh': true,
-} satisfies Record<Command['cmd'], true>);
+};
 
 /** Whether a value came from one of the builders. */
 export const isCommand = (value: unknown): value is Command =>
   typeof value === 'object' &&
   value !== null &&
   'cmd' in value &&
-  COMMANDS.some((cmd) => cmd === value.cmd);
+  Object.keys(NEEDS_GROUP).some((cmd) => cmd === value.cmd);
 
 /** The body of `POST /robotapi/v1/message/send`. */
 export interface Message {
@@ -93,7 +94,7 @@ export interface Message {
 
 /** @throws {InvalidCommandError} for a web view outside of a group, where VVChat has none */
 export function checkCommand({ cmd }: Command, { session_type }: Session): void {
-  if (cmd === 'send-text' || session_type === GROUP) return;
+  if (!NEEDS_GROUP[cmd] || session_type === GROUP) return;
   throw new InvalidCommandError(`${cmd}: only groups have a web view; answer with a text here.`);
 }
 

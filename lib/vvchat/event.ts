@@ -1,6 +1,6 @@
 /**
- * The one list of VVChat's events. A new event is added here; whatever else needs a decision for it does not compile
- * until it has one. Source: robot protocol v1, "Events".
+ * The one list of VVChat's events. A new event is added here; what else needs a decision for it does not compile, or
+ * fails a test, until it has one. Source: robot protocol v1, "Events".
  */
 export const EVENT_NAMES = ['at', 'join-group-for-invite', 'session-open'] as const;
 

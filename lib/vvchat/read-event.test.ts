@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { documented, saying } from '../../test/fixtures.ts';
+import { documented, sample, saying } from '../../test/fixtures.ts';
+import { EVENT_NAMES } from './event.ts';
 import { InvalidEventError, readEvent } from './read-event.ts';
 
 const changed = (change: (event: { data: Record<string, object> }) => unknown): unknown => {
@@ -17,6 +18,10 @@ const faultsOf = (value: unknown) => {
   }
   return [];
 };
+
+test.each(EVENT_NAMES)('events/%s.json holds a sample of the event', (name) => {
+  expect(readEvent(JSON.parse(sample(name).body))).toMatchObject({ event: name });
+});
 
 test.each(Object.values(documented))('reads the documented event $event as it is', (event) => {
   expect(readEvent(event)).toEqual(event);
