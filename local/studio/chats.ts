@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import type { Event } from '../../lib/vvchat/event.ts';
 import { commandOf, type ReceivedCommand } from '../simulator/robot-api.ts';
-import { effectOf } from './commands.ts';
 import { StudioError } from './errors.ts';
+import { effectOf } from './show-command.ts';
 import { type Chat, type Line, type Membership, pairOf, type RobotAccount } from './state.ts';
 import type { Store } from './store.ts';
 

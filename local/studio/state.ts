@@ -1,5 +1,5 @@
 import type { Item } from '../../lib/inbox/item.ts';
-import type { LineKind, Webview } from './commands.ts';
+import type { LineKind, Webview } from './show-command.ts';
 
 /*
  * The studio's state. The server holds it and every open page has a copy. It is made of collections of values by

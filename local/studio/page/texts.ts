@@ -1,7 +1,7 @@
 import type { Outcome } from '../../../lib/delivery/delivery.ts';
 import type { Item } from '../../../lib/inbox/item.ts';
-import type { NoteKind } from '../commands.ts';
 import type { ErrorCode } from '../errors.ts';
+import type { NoteKind } from '../show-command.ts';
 import type { Exchange, Fault } from '../state.ts';
 
 /*

@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import type { Webview } from '../commands.ts';
+import type { Webview } from '../show-command.ts';
 import { t } from './language.ts';
 import { robotName } from './store.ts';
 
