@@ -58,7 +58,7 @@ export async function findLatest(table: Table, event: Event): Promise<Arrival> {
  * no other delivery took it meanwhile. So 50 equal deliveries at once leave one row, and the same text after the
  * window is a new message.
  *
- * @param windowSeconds 0: every delivery is a message of its own
+ * @param windowSeconds `DEDUPE_WINDOW_SECONDS` of settings.yml; 0: every delivery is a message of its own
  */
 export async function enqueue(
   table: Table,
