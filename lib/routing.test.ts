@@ -125,7 +125,9 @@ describe('a handler', () => {
   test('that returns undefined fails, with what to return instead', async () => {
     const robot = answering(() => undefined as unknown as Answer);
     await expect(ask(robot, at('x'))).rejects.toThrow(
-      new InvalidAnswerError('The handler returned undefined; return null for no answer.'),
+      new InvalidAnswerError(
+        'The handler returned undefined. Is a `return` missing? Return null for no answer.',
+      ),
     );
   });
 

@@ -55,7 +55,9 @@ function handle({ definition }: Robot, question: Question): Answer | Promise<Ans
 
 function commandsIn(answer: Answer): readonly Command[] {
   if (answer === undefined) {
-    throw new InvalidAnswerError('The handler returned undefined; return null for no answer.');
+    throw new InvalidAnswerError(
+      'The handler returned undefined. Is a `return` missing? Return null for no answer.',
+    );
   }
   const commands = [answer].flat().filter((it) => it !== null && it !== false);
   if (commands.every(isCommand)) return commands;
