@@ -1,10 +1,10 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { beforeCalls, Clock, failToReadShard } from '../../test/engine.ts';
+import { describe, expect, test } from 'vitest';
+import { beforeCalls, failToReadShard } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
-import { startTestHarness, type TestHarness } from '../../test/harness.ts';
 import { countedDuring } from '../../test/metrics.ts';
 import { passing, respondingWith } from '../../test/proxy.ts';
 import { echo, silently } from '../../test/robots.ts';
+import { useTestHarness } from '../../test/use-harness.ts';
 import { defineRobot } from '../define-robot.ts';
 import type { Item } from '../inbox/item.ts';
 import * as queries from '../inbox/queries.ts';
@@ -15,50 +15,39 @@ import { sendText } from '../vvchat/command.ts';
 import { deliverNew } from './deliver.ts';
 import { CONCURRENCY, deliverDue, MAX_CONSECUTIVE_FAILURES } from './retry.ts';
 
-let clock: Clock;
-let around: TestHarness;
+const on = useTestHarness();
 
-beforeEach(async () => {
-  clock = new Clock();
-  around = await startTestHarness(clock);
-  for (const level of ['info', 'warn', 'error'] as const) {
-    vi.spyOn(console, level).mockImplementation(() => {});
-  }
-});
-afterEach(() => around[Symbol.asyncDispose]());
-
-const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
-const sends = () => around.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
-const run = (robot = echo, table?: InboxTable) => deliverDue(around.delivery(robot, table));
-const putMany = (length: number) => Promise.all(Array.from({ length }, () => around.put()));
+const sends = () => on.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
+const run = (robot = echo, table?: InboxTable) => deliverDue(on.delivery(robot, table));
+const putMany = (length: number) => Promise.all(Array.from({ length }, () => on.put()));
 
 test('a run over an empty inbox, or over rows that are not due yet, does nothing', async () => {
   expect(await run()).toEqual({});
-  await around.put();
-  clock.advance(119_999);
+  await on.put();
+  on.clock.advance(119_999);
   expect(await run()).toEqual({});
 });
 
 test('a run answers what the stream left behind once it is due', async () => {
   const items = await putMany(30);
-  clock.advance(120_000);
+  on.clock.advance(120_000);
   expect(await run()).toEqual({ replied: 30 });
-  expect(sentTexts().sort()).toEqual(items.map(({ text }) => text).sort());
+  expect(on.sentTexts().sort()).toEqual(items.map(({ text }) => text).sort());
   expect(await run()).toEqual({});
 });
 
 test('two runs at once send everything once', async () => {
   await putMany(30);
-  clock.advance(120_000);
+  on.clock.advance(120_000);
   const summaries = await Promise.all([run(), run()]);
   expect(summaries.map(({ replied = 0 }) => replied).reduce((a, b) => a + b)).toBe(30);
-  expect(new Set(sentTexts()).size).toBe(30);
-  expect(sentTexts()).toHaveLength(30);
+  expect(new Set(on.sentTexts()).size).toBe(30);
+  expect(on.sentTexts()).toHaveLength(30);
 });
 
 test('a run has at most 100 rows in flight', async () => {
   await putMany(CONCURRENCY + 20);
-  clock.advance(120_000);
+  on.clock.advance(120_000);
   let asked = 0;
   let answered = 0;
   let most = 0;
@@ -78,12 +67,12 @@ test('an app that fails five times in a row is skipped for the rest of the run',
     ['a', 'b', 'c'].map((text) => {
       const event = saying(text);
       event.data.robot.app_id = 'qiyunxin';
-      return around.put(event);
+      return on.put(event);
     }),
   );
   await putMany(CONCURRENCY * 2);
-  clock.advance(120_000);
-  for (let i = 0; i < CONCURRENCY * 2; i++) around.vvchat.fault('send', respondingWith(503));
+  on.clock.advance(120_000);
+  for (let i = 0; i < CONCURRENCY * 2; i++) on.vvchat.fault('send', respondingWith(503));
   const robot = defineRobot({
     at: [
       [/^message/, () => sendText('x')],
@@ -102,19 +91,19 @@ test('a success resets the count of consecutive failures', async () => {
   const failures = MAX_CONSECUTIVE_FAILURES - 1;
   // Quarantined rows are delivered one at a time.
   for (const item of await putMany(failures * 2 + 1)) {
-    await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('x')]);
+    await inbox.storeReply(on.inbox, inbox.unclaimed(item), [sendText('x')]);
   }
-  clock.advance(120_000);
+  on.clock.advance(120_000);
   const busy = Array.from({ length: failures }, () => respondingWith(503));
-  around.vvchat.fault('send', ...busy, passing, ...busy);
+  on.vvchat.fault('send', ...busy, passing, ...busy);
   expect(await run()).toEqual({ postponed: failures * 2, replied: 1 });
 });
 
 test('a row fails after 24 hours, and nothing is sent', async () => {
-  const item = await around.put();
-  clock.advance(24 * 3_600_000);
+  const item = await on.put();
+  on.clock.advance(24 * 3_600_000);
   expect(await run()).toEqual({ failed: 1 });
-  expect(await around.read(item)).toMatchObject({
+  expect(await on.read(item)).toMatchObject({
     status: 'failed',
     last_error: 'gave up: no attempt was finished',
   });
@@ -123,22 +112,22 @@ test('a row fails after 24 hours, and nothing is sent', async () => {
 
 describe('a row whose worker crashed', () => {
   const crash = async () => {
-    const item = await around.put();
-    clock.advance(120_000);
-    await inbox.claim(around.inbox, item);
+    const item = await on.put();
+    on.clock.advance(120_000);
+    await inbox.claim(on.inbox, item);
     return item;
   };
 
   test('is processed alone, after all others', async () => {
     const crashed = [await crash(), await crash(), await crash()].map(({ text }) => text);
     const others = (await putMany(5)).map(({ text }) => text);
-    clock.advance(180_000);
+    on.clock.advance(180_000);
     const order: string[] = [];
     let inFlight = 0;
     const robot = silently(async ({ text }) => {
       order.push(text);
       if (crashed.includes(text)) expect(++inFlight).toBe(1);
-      await around.read(await around.put());
+      await on.read(await on.put());
       if (crashed.includes(text)) inFlight--;
     });
     expect(await run(robot)).toEqual({ ignored: 8 });
@@ -150,87 +139,87 @@ describe('a row whose worker crashed', () => {
   const orderOf = async (random: number) => {
     const order: string[] = [];
     const robot = silently(({ text }) => order.push(text));
-    around.vvchat.intervene = () => {
+    on.vvchat.intervene = () => {
       order.push('sent');
       return undefined;
     };
-    await deliverDue(around.delivery(robot, { ...around.inbox, random: () => random }));
+    await deliverDue(on.delivery(robot, { ...on.inbox, random: () => random }));
     return order.filter((it, i) => it !== order[i - 1]);
   };
 
   test('is processed before those with more calls of the robot', async () => {
     const poison = await crash();
-    const crashedSending = await around.put();
-    await inbox.storeReply(around.inbox, inbox.unclaimed(crashedSending), [sendText('x')]);
-    clock.advance(360_000);
+    const crashedSending = await on.put();
+    await inbox.storeReply(on.inbox, inbox.unclaimed(crashedSending), [sendText('x')]);
+    on.clock.advance(360_000);
     expect(await orderOf(0.5)).toEqual(['sent', poison.text]);
   });
 
   test('is processed first in one run of four, so that it cannot starve', async () => {
     const crashed = await crash();
     const [other] = await putMany(1);
-    clock.advance(180_000);
+    on.clock.advance(180_000);
     expect(await orderOf(0.24)).toEqual([crashed.text, other?.text]);
   });
 
   test('is processed last in the other runs', async () => {
     const crashed = await crash();
     const [other] = await putMany(1);
-    clock.advance(180_000);
+    on.clock.advance(180_000);
     expect(await orderOf(0.25)).toEqual([other?.text, crashed.text]);
   });
 
   test('is still quarantined when it is put back after it failed for its crashes', async () => {
     const crashed = await crash();
-    clock.advance(180_000);
-    await inbox.claim(around.inbox, await around.read(crashed));
-    clock.advance(360_000);
+    on.clock.advance(180_000);
+    await inbox.claim(on.inbox, await on.read(crashed));
+    on.clock.advance(360_000);
     expect(await run()).toEqual({ failed: 1 });
-    await redrive(around.inbox, {}, clock.now() + 60_000);
+    await redrive(on.inbox, {}, on.clock.now() + 60_000);
     const [other] = await putMany(1);
-    clock.advance(120_000);
+    on.clock.advance(120_000);
     expect(await orderOf(0.25)).toEqual([other?.text, crashed.text]);
   });
 
   test('fails after three calls of the robot', async () => {
     const item = await crash();
-    clock.advance(180_000);
-    await inbox.claim(around.inbox, await around.read(item));
-    clock.advance(360_000);
+    on.clock.advance(180_000);
+    await inbox.claim(on.inbox, await on.read(item));
+    on.clock.advance(360_000);
     expect(await run()).toEqual({ failed: 1 });
-    expect(await around.read(item)).toMatchObject({
+    expect(await on.read(item)).toMatchObject({
       robot_calls: 3,
       last_error: 'the robot was called 3 times: the function crashed while the robot answered',
     });
   });
 
   test('while sending has that command sent once more, and never a third time', async () => {
-    const item = await around.put();
-    await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('1'), sendText('2')]);
-    clock.advance(120_000);
+    const item = await on.put();
+    await inbox.storeReply(on.inbox, inbox.unclaimed(item), [sendText('1'), sendText('2')]);
+    on.clock.advance(120_000);
     expect(await run()).toEqual({ replied: 1 });
-    expect(sentTexts()).toEqual(['1', '2']);
-    expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
+    expect(on.sentTexts()).toEqual(['1', '2']);
+    expect(await on.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
 
-    const other = await around.put();
-    await inbox.storeReply(around.inbox, inbox.unclaimed(other), [sendText('3')]);
-    clock.advance(120_000);
-    const claimed = await inbox.claim(around.inbox, await around.read(other));
-    await inbox.markSending(around.inbox, claimed, 5_000);
-    clock.advance(300_000);
+    const other = await on.put();
+    await inbox.storeReply(on.inbox, inbox.unclaimed(other), [sendText('3')]);
+    on.clock.advance(120_000);
+    const claimed = await inbox.claim(on.inbox, await on.read(other));
+    await inbox.markSending(on.inbox, claimed, 5_000);
+    on.clock.advance(300_000);
     expect(await run()).toEqual({ failed: 1 });
-    expect(sentTexts()).toEqual(['1', '2']);
-    expect(await around.read(other)).toMatchObject({ last_error: 'outcome unknown' });
+    expect(on.sentTexts()).toEqual(['1', '2']);
+    expect(await on.read(other)).toMatchObject({ last_error: 'outcome unknown' });
   });
 });
 
 test('a stale entry of the index changes nothing', async () => {
   const [settled, renewed, gone] = await putMany(3);
-  clock.advance(120_000);
-  const keys = await Array.fromAsync(queries.dueRows(around.inbox));
-  await deliverNew(around.delivery(echo), settled as Item);
-  await inbox.renew(around.inbox, inbox.unclaimed(renewed as Item), 100_000);
-  const client = around.engine.newClient();
+  on.clock.advance(120_000);
+  const keys = await Array.fromAsync(queries.dueRows(on.inbox));
+  await deliverNew(on.delivery(echo), settled as Item);
+  await inbox.renew(on.inbox, inbox.unclaimed(renewed as Item), 100_000);
+  const client = on.engine.newClient();
   client.middlewareStack.add(
     (next, { commandName }) =>
       async (args) => {
@@ -251,36 +240,36 @@ test('a stale entry of the index changes nothing', async () => {
       },
     { step: 'initialize' },
   );
-  const summary = await run(echo, { ...around.inbox, client });
+  const summary = await run(echo, { ...on.inbox, client });
   expect(summary).toMatchObject({ taken: 2, replied: 1 });
   expect(summary.absent).toBeGreaterThan(0);
-  expect(sentTexts()).toHaveLength(2);
+  expect(on.sentTexts()).toHaveLength(2);
 });
 
 test('a run begins no row that it could not finish', async () => {
   await putMany(3);
-  clock.advance(120_000);
-  const delivery = around.delivery(echo);
-  expect(await deliverDue({ ...delivery, deadline: clock.now() + 89_999 })).toEqual({});
+  on.clock.advance(120_000);
+  const delivery = on.delivery(echo);
+  expect(await deliverDue({ ...delivery, deadline: on.clock.now() + 89_999 })).toEqual({});
 });
 
 test('a run begins no quarantined row that it could not finish', async () => {
   for (const item of await putMany(2)) {
-    clock.advance(120_000);
-    await inbox.claim(around.inbox, item);
+    on.clock.advance(120_000);
+    await inbox.claim(on.inbox, item);
   }
-  clock.advance(180_000);
-  const slow = silently(() => clock.advance(1));
-  const delivery = { ...around.delivery(slow), deadline: clock.now() + 90_000 };
+  on.clock.advance(180_000);
+  const slow = silently(() => on.clock.advance(1));
+  const delivery = { ...on.delivery(slow), deadline: on.clock.now() + 90_000 };
   expect(await deliverDue(delivery)).toEqual({ ignored: 1 });
 });
 
 test('a run counts its outcomes, and how long the oldest due row has waited', async () => {
   const [replied, unknown] = await putMany(2);
-  clock.advance(90_000);
-  await around.put(saying('given up'));
-  clock.advance(60_000);
-  await inbox.storeReply(around.inbox, inbox.unclaimed(unknown as Item), [sendText('x')]);
+  on.clock.advance(90_000);
+  await on.put(saying('given up'));
+  on.clock.advance(60_000);
+  await inbox.storeReply(on.inbox, inbox.unclaimed(unknown as Item), [sendText('x')]);
   expect(await countedDuring(run)).toEqual(
     expect.arrayContaining([
       { Replies: 1, ReplyMilliseconds: 150_000 },
@@ -288,8 +277,8 @@ test('a run counts its outcomes, and how long the oldest due row has waited', as
       { OldestDueSeconds: 150 },
     ]),
   );
-  expect(await around.read(replied as Item)).toMatchObject({ status: 'replied' });
-  clock.advance(25 * 3_600_000);
+  expect(await on.read(replied as Item)).toMatchObject({ status: 'replied' });
+  on.clock.advance(25 * 3_600_000);
   expect(await countedDuring(run)).toEqual([
     { Failures: 1 },
     { OldestDueSeconds: 25 * 3_600 + 60 },
@@ -298,12 +287,11 @@ test('a run counts its outcomes, and how long the oldest due row has waited', as
 });
 
 test('an outage of VVChat shows in the metric long before a row fails', async () => {
-  await around.put();
-  around.vvchat.intervene = ({ operation }) =>
-    operation === 'send' ? respondingWith(503) : undefined;
+  await on.put();
+  on.vvchat.intervene = ({ operation }) => (operation === 'send' ? respondingWith(503) : undefined);
   const seen: number[] = [];
   for (let minute = 0; minute < 60; minute++) {
-    clock.advance(60_000);
+    on.clock.advance(60_000);
     for (const it of await countedDuring(run)) {
       const { OldestDueSeconds = 0 } = it as { OldestDueSeconds?: number };
       seen.push(OldestDueSeconds);
@@ -315,25 +303,25 @@ test('an outage of VVChat shows in the metric long before a row fails', async ()
 
 test('a failure of DynamoDB at one row leaves the others alone', async () => {
   const [item] = await putMany(5);
-  clock.advance(120_000);
-  const client = around.engine.newClient();
+  on.clock.advance(120_000);
+  const client = on.engine.newClient();
   beforeCalls(client, (operation, { Key }) => {
     if (operation === 'UpdateItem' && Key?.event_id?.S === item?.event_id) {
       throw Object.assign(new Error('x'), { name: 'InternalServerError' });
     }
   });
-  expect(await run(echo, { ...around.inbox, client })).toEqual({ replied: 4, stalled: 1 });
+  expect(await run(echo, { ...on.inbox, client })).toEqual({ replied: 4, stalled: 1 });
 });
 
 test('a run that cannot read the whole index rejects, after it delivered what it could read', async () => {
   const items = await putMany(30);
-  clock.advance(120_000);
-  const client = around.engine.newClient();
+  on.clock.advance(120_000);
+  const client = on.engine.newClient();
   failToReadShard(client, items[0]?.due_shard);
-  await expect(run(echo, { ...around.inbox, client })).rejects.toThrow('no');
+  await expect(run(echo, { ...on.inbox, client })).rejects.toThrow('no');
   const others = items.filter(({ due_shard }) => due_shard !== items[0]?.due_shard);
-  expect(sentTexts().sort()).toEqual(others.map(({ text }) => text).sort());
+  expect(on.sentTexts().sort()).toEqual(others.map(({ text }) => text).sort());
   for (const item of others) {
-    expect(await around.read(item)).toMatchObject({ status: 'replied' });
+    expect(await on.read(item)).toMatchObject({ status: 'replied' });
   }
 });

@@ -1,9 +1,9 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { beforeCalls, Clock } from '../../test/engine.ts';
+import { describe, expect, test } from 'vitest';
+import { beforeCalls } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
-import { startTestHarness, type TestHarness } from '../../test/harness.ts';
 import { resetting, respondingWith } from '../../test/proxy.ts';
 import { answering, echo, three } from '../../test/robots.ts';
+import { useTestHarness } from '../../test/use-harness.ts';
 import { iso, type Table } from '../aws/table.ts';
 import { deliverNew } from '../delivery/deliver.ts';
 import { deliverDue } from '../delivery/retry.ts';
@@ -13,29 +13,17 @@ import type { Item } from './item.ts';
 import { redrive } from './redrive.ts';
 import * as inbox from './transitions.ts';
 
-let clock: Clock;
-let around: TestHarness;
-
-beforeEach(async () => {
-  clock = new Clock();
-  around = await startTestHarness(clock);
-  for (const level of ['info', 'warn', 'error'] as const) {
-    vi.spyOn(console, level).mockImplementation(() => {});
-  }
-});
-afterEach(() => around[Symbol.asyncDispose]());
-
-const sentTexts = () => around.vvchat.carried.map(({ params }) => params.text);
+const on = useTestHarness();
 
 /** A minute; a deadline that far away. */
-const ask = (request: unknown, table: Table = around.inbox) =>
-  redrive(table, request, clock.now() + 60_000);
+const ask = (request: unknown, table: Table = on.inbox) =>
+  redrive(table, request, on.clock.now() + 60_000);
 
 /** A row that failed, each a second after the one before. */
 async function failed(event?: Event, last_error = 'VVChat answered 400') {
-  const item = await around.put(event);
-  clock.advance(1_000);
-  await inbox.fail(around.inbox, inbox.unclaimed(item), last_error);
+  const item = await on.put(event);
+  on.clock.advance(1_000);
+  await inbox.fail(on.inbox, inbox.unclaimed(item), last_error);
   return item;
 }
 
@@ -45,44 +33,44 @@ const failedMany = async (length: number) => {
   return items;
 };
 
-const run = () => deliverDue(around.delivery(echo));
+const run = () => deliverDue(on.delivery(echo));
 
 describe('a failed row', () => {
   test('is put back as new, except for its claims, and is answered', async () => {
     const item = await failed();
-    const before = await around.read(item);
-    clock.advance(3_600_000);
+    const before = await on.read(item);
+    on.clock.advance(3_600_000);
     expect(await ask({})).toEqual({ redriven: 1, outcome_unknown: 0, others: 0 });
     const { expires_at: _, ...rest } = before;
-    expect(await around.read(item)).toEqual({
+    expect(await on.read(item)).toEqual({
       ...rest,
       status: 'pending',
       robot_calls: 0,
       claims: 1,
       write_id: expect.not.stringMatching(before.write_id),
       due_shard: item.due_shard,
-      next_attempt_at: iso(clock.now()),
-      give_up_at: iso(clock.now() + 24 * 3_600_000),
+      next_attempt_at: iso(on.clock.now()),
+      give_up_at: iso(on.clock.now() + 24 * 3_600_000),
     });
     expect(await run()).toEqual({ replied: 1 });
-    expect(sentTexts()).toEqual([item.text]);
-    expect(await around.read(item)).toMatchObject({ status: 'replied', claims: 2 });
+    expect(on.sentTexts()).toEqual([item.text]);
+    expect(await on.read(item)).toMatchObject({ status: 'replied', claims: 2 });
   });
 
   test('resumes the stored answer where it stopped', async () => {
-    const item = await around.put();
+    const item = await on.put();
     const robot = three;
-    around.vvchat.fault('send', respondingWith(200), respondingWith(400));
-    expect(await deliverNew(around.delivery(robot), item)).toBe('failed');
-    expect(await around.read(item)).toMatchObject({ status: 'failed', sent: 1 });
+    on.vvchat.fault('send', respondingWith(200), respondingWith(400));
+    expect(await deliverNew(on.delivery(robot), item)).toBe('failed');
+    expect(await on.read(item)).toMatchObject({ status: 'failed', sent: 1 });
     await ask({});
     expect(await run()).toEqual({ replied: 1 });
-    expect(sentTexts()).toEqual(['2', '3']);
+    expect(on.sentTexts()).toEqual(['2', '3']);
   });
 
   test('is listed without its text, and not changed', async () => {
     const items = [await failed(), await failed(saying('a secret'), 'gave up: no token')];
-    const before = await Promise.all(items.map(around.read));
+    const before = await Promise.all(items.map(on.read));
     const answer = await ask({ list: true });
     expect(answer).toEqual({
       listed: 2,
@@ -98,14 +86,14 @@ describe('a failed row', () => {
       })),
     });
     expect(JSON.stringify(answer)).not.toMatch(/a secret/);
-    expect(await Promise.all(items.map(around.read))).toEqual(before);
+    expect(await Promise.all(items.map(on.read))).toEqual(before);
   });
 
   test('of unknown outcome stays failed unless requested', async () => {
-    const item = await around.put();
-    around.vvchat.fault('send', resetting, resetting);
-    await deliverNew(around.delivery(answering(() => sendText('once'))), item);
-    clock.advance(3_600_000);
+    const item = await on.put();
+    on.vvchat.fault('send', resetting, resetting);
+    await deliverNew(on.delivery(answering(() => sendText('once'))), item);
+    on.clock.advance(3_600_000);
     expect(await run()).toEqual({ failed: 1 });
     expect(await ask({})).toEqual({ redriven: 0, outcome_unknown: 1, others: 0 });
     expect(await ask({ list: true, outcome_unknown: true })).toMatchObject({
@@ -114,19 +102,19 @@ describe('a failed row', () => {
     });
     expect(await ask({ outcome_unknown: true })).toMatchObject({ redriven: 1 });
     expect(await run()).toEqual({ replied: 1 });
-    expect(sentTexts()).toEqual(['once']);
+    expect(on.sentTexts()).toEqual(['once']);
   });
 
   test('that another redrive puts back meanwhile is not counted', async () => {
     await failed();
-    const table = { ...around.inbox, client: around.engine.newClient() };
+    const table = { ...on.inbox, client: on.engine.newClient() };
     beforeCalls(table.client, (operation) => operation === 'UpdateItem' && ask({}));
     expect(await ask({}, table)).toEqual({ redriven: 0, outcome_unknown: 0, others: 1 });
   });
 
   test('that has not stayed failed is not listed', async () => {
     await failed();
-    const table = { ...around.inbox, client: around.engine.newClient() };
+    const table = { ...on.inbox, client: on.engine.newClient() };
     beforeCalls(table.client, (operation) => operation === 'GetItem' && ask({}));
     expect(await ask({ list: true }, table)).toEqual({
       listed: 0,
@@ -138,7 +126,7 @@ describe('a failed row', () => {
 
   test('that DynamoDB fails to put back fails the call, and the same call resumes', async () => {
     const items = [await failed(), await failed(saying('another'))];
-    const table = { ...around.inbox, client: around.engine.newClient() };
+    const table = { ...on.inbox, client: on.engine.newClient() };
     const refused = Object.assign(new Error('refused'), { name: 'AccessDeniedException' });
     let writes = 0;
     beforeCalls(table.client, async (operation) => {
@@ -149,7 +137,7 @@ describe('a failed row', () => {
     await expect(ask({}, table)).rejects.toBe(refused);
     // The other one was put back by then, not a moment later.
     expect(await ask({})).toMatchObject({ redriven: 1 });
-    for (const item of items) expect(await around.read(item)).toMatchObject({ status: 'pending' });
+    for (const item of items) expect(await on.read(item)).toMatchObject({ status: 'pending' });
   });
 });
 
@@ -202,8 +190,8 @@ describe('a redrive of many rows', () => {
         ...(after !== undefined && { after }),
       });
       expect(answer).toMatchObject({ redriven: more ? 1 : 0 });
-      clock.advance(1_000);
-      around.vvchat.fault('send', respondingWith(400));
+      on.clock.advance(1_000);
+      on.vvchat.fault('send', respondingWith(400));
       if (more) expect(await run()).toEqual({ failed: 1 });
       ({ after } = answer);
     }
@@ -212,18 +200,18 @@ describe('a redrive of many rows', () => {
 
   test('without time still puts some back, and returns where to go on', async () => {
     await failedMany(26);
-    const { after, ...answer } = await redrive(around.inbox, {}, clock.now());
+    const { after, ...answer } = await redrive(on.inbox, {}, on.clock.now());
     expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
     expect(await ask({ after })).toMatchObject({ redriven: 1 });
   });
 
   test('returns where to go on when its time is up', async () => {
     await failedMany(30);
-    const soon = clock.now() + 20_500;
-    const slow = { ...around.inbox, client: around.engine.newClient() };
+    const soon = on.clock.now() + 20_500;
+    const slow = { ...on.inbox, client: on.engine.newClient() };
     let reads = 0;
     beforeCalls(slow.client, (operation) => {
-      if (operation === 'GetItem' && ++reads === 25) clock.advance(1_000);
+      if (operation === 'GetItem' && ++reads === 25) on.clock.advance(1_000);
     });
     const { after, ...answer } = await redrive(slow, {}, soon);
     expect(answer).toEqual({ redriven: 25, outcome_unknown: 0, others: 0 });
