@@ -87,7 +87,7 @@ test('reply rejects records of another table', async () => {
 test('retry delivers what is due', async () => {
   const { handler } = await import('./retry.ts');
   const first = await around.put(saying('first'));
-  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', 0);
+  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', { none: true });
   around.vvchat.carried.length = 0;
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
   expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('first')]]);

@@ -10,6 +10,7 @@ import { record } from '../metric.ts';
 import { createRobotApi, type RobotApi } from '../vvchat/api.ts';
 import { appKeys } from '../vvchat/app-key.ts';
 import { createTokens, type Tokens } from '../vvchat/token.ts';
+import type { SendFailure } from './send.ts';
 
 /** What it takes to deliver the rows of an inbox. */
 export interface Delivery {
@@ -19,6 +20,8 @@ export interface Delivery {
   readonly tokens: Tokens;
   /** When the function's own time is up, in milliseconds since 1970. */
   readonly deadline: number;
+  /** Is called for each command that was sent, and for each that was not or may not have been. */
+  readonly onSend?: (item: Item, failure: SendFailure | undefined) => void;
 }
 
 /** Builds a delivery from the environment; a function adds the deadline of each invocation. */

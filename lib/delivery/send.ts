@@ -20,6 +20,8 @@ export class OutOfTimeError extends Error {
 interface Sent {
   readonly lease: Lease;
   readonly failure?: SendFailure;
+  /** Of a refusal: VVChat refused the command with two tokens, so neither was the reason. */
+  readonly isFinal?: boolean;
 }
 
 /**
@@ -34,7 +36,7 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
   let lease = unsent;
   try {
     let token: Token | undefined = await beforeDeadline(delivery, tokens.get(app_id));
-    for (;;) {
+    for (let refusals = 1; ; refusals++) {
       checkTime(delivery);
       // Kept even if there is no time left after it: a lease that is not the last one can write nothing.
       lease = await markSending(delivery.inbox, lease, REQUEST_MS);
@@ -45,7 +47,7 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
         delivery,
         tokens.replace(app_id, token),
       );
-      if (!other) return { lease, failure: refusal };
+      if (!other) return { lease, failure: refusal, isFinal: refusals > 1 };
       token = other;
     }
   } catch (failure) {

@@ -24,13 +24,13 @@ export interface Item extends Key {
   readonly received_at: string;
   readonly status: 'pending' | 'replied' | 'ignored' | 'failed';
   /**
-   * What a worker is doing. On a due row it means that the worker crashed; on a failed one, that its last call of the
-   * robot did, so that it is quarantined once it is put back.
+   * What a worker is doing. On a due row it means that the worker crashed. `crashed`: a row that failed because the
+   * robot crashed its workers, and so is quarantined once it is put back.
    */
-  readonly phase?: 'asking' | 'sending';
+  readonly phase?: 'asking' | 'sending' | 'crashed';
   /** The fencing token: how often the row was claimed. It never falls. */
   readonly claims: number;
-  /** How often the robot was called. */
+  /** How many calls of the robot ended without an answer, or with their worker. */
   readonly robot_calls: number;
   /** Of the insert. */
   readonly enqueue_id: string;
@@ -46,6 +46,10 @@ export interface Item extends Key {
   readonly sent: number;
   /** Which commands (from 0) were sent with an unknown outcome, and so may have been carried out twice. */
   readonly unknown?: readonly number[];
+  /** When the next command was sent with an unknown outcome. It is sent once more, and never a third time. */
+  readonly unknown_at?: string;
+  /** Which command (from 0) VVChat refused with a token so new that the token may have been the reason. */
+  readonly refused?: number;
   readonly replied_at?: string;
   /** For people. No code looks into it; a redrive filters by it, and a later failure quotes it. */
   readonly last_error?: string;
@@ -119,6 +123,13 @@ export const commandsOf = ({ commands }: Item): readonly Command[] | undefined =
 
 /** Whether the next command was sent with an unknown outcome: if sent again, it may be carried out twice. */
 export const isUnknown = ({ unknown = [], sent }: Item): boolean => unknown.includes(sent);
+
+/** Whether the next send of a command is its last, whatever comes of it. */
+export const isLastSend = ({ unknown_at }: Item): boolean => unknown_at !== undefined;
+
+/** A call that crashed its worker counts as soon as the next worker finds the row. */
+export const robotCallsOf = ({ phase, robot_calls }: Item): number =>
+  robot_calls + (phase === 'asking' ? 1 : 0);
 
 /** Whether the last worker of a due row crashed. */
 export const crashed = ({ phase }: Item): boolean => phase !== undefined;

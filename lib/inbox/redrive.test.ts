@@ -33,7 +33,7 @@ const failedMany = async (length: number) => {
   return items;
 };
 
-const run = () => deliverDue(on.delivery(echo));
+const run = (robot = echo) => deliverDue(on.delivery(robot));
 
 describe('a failed row', () => {
   test('is put back as new, except for its claims, and is answered', async () => {
@@ -60,8 +60,13 @@ describe('a failed row', () => {
   test('resumes the stored answer where it stopped', async () => {
     const item = await on.put();
     const robot = three;
-    on.vvchat.fault('send', respondingWith(200), respondingWith(400));
-    expect(await deliverNew(on.delivery(robot), item)).toBe('failed');
+    on.vvchat.fault('send', respondingWith(200), respondingWith(400), respondingWith(400));
+    expect(await deliverNew(on.delivery(robot), item)).toBe('postponed');
+    on.clock.advance(59_999);
+    expect(await run()).toEqual({});
+    on.clock.advance(1);
+    on.vvchat.fault('send', respondingWith(400));
+    expect(await run()).toEqual({ failed: 1 });
     expect(await on.read(item)).toMatchObject({ status: 'failed', sent: 1 });
     await ask({});
     expect(await run()).toEqual({ replied: 1 });
@@ -191,8 +196,7 @@ describe('a redrive of many rows', () => {
       });
       expect(answer).toMatchObject({ redriven: more ? 1 : 0 });
       on.clock.advance(1_000);
-      on.vvchat.fault('send', respondingWith(400));
-      if (more) expect(await run()).toEqual({ failed: 1 });
+      if (more) expect(await run(answering(() => sendText('')))).toEqual({ failed: 1 });
       ({ after } = answer);
     }
     expect(after).toBeUndefined();

@@ -10,7 +10,16 @@ import {
   MAX_BACK_OFF_MS,
   MAX_ROBOT_CALLS,
 } from './backoff.ts';
-import { crashedWhileSending, FAILED_SHARD, type Item, isUnknown, keyOf, shardOf } from './item.ts';
+import {
+  crashed,
+  crashedWhileSending,
+  FAILED_SHARD,
+  type Item,
+  isLastSend,
+  keyOf,
+  robotCallsOf,
+  shardOf,
+} from './item.ts';
 import { read } from './queries.ts';
 import type { InboxTable } from './table.ts';
 
@@ -81,21 +90,26 @@ export async function insert(table: Table, item: Item): Promise<boolean> {
 
 // ---- the claim and its lease
 
-/** Claims a row that is due, before the robot is called or a command sent, and presets the next back-off. */
-export async function claim(table: InboxTable, item: Item): Promise<Lease> {
+/**
+ * Claims a row that is due, before the robot is called or a command sent, and presets the next back-off.
+ *
+ * @param lease of an earlier try of the same claim, whose answer was lost
+ */
+export async function claim(
+  table: InboxTable,
+  item: Item,
+  lease = unclaimed(item),
+): Promise<Lease> {
   const delay = Math.max(LEASE_MS, backOff(item.claims + 1, table.random));
   const changes = {
     next_attempt_at: iso(table.now() + delay),
     ...(item.commands === undefined
-      ? { phase: 'asking' as const, robot_calls: robotCallsOf(item) + 1 }
+      ? { phase: 'asking' as const, robot_calls: robotCallsOf(item) }
       : { phase: undefined }),
-    ...(crashedWhileSending(item) && { last_error: OUTCOME_UNKNOWN, unknown: withUnknown(item) }),
+    ...(crashedWhileSending(item) && { last_error: OUTCOME_UNKNOWN, ...lastSend(table, item) }),
   };
-  return write(table, unclaimed(item), changes, { state: 'backed-off', when: DUE });
+  return write(table, lease, changes, { state: 'backed-off', when: DUE });
 }
-
-/** The call of the worker on the stream counts even if it left no trace, as when the robot kills its process. */
-const robotCallsOf = ({ claims, robot_calls }: Item) => (claims === 0 ? 1 : robot_calls);
 
 /** Moves the lease's end if a step of so many milliseconds could outlive it. A renewal is not yet a claim. */
 export async function renew(table: Table, lease: Lease, stepMs: number): Promise<Lease> {
@@ -128,7 +142,13 @@ export async function markSending(table: Table, lease: Lease, stepMs: number): P
 
 /** Counts a command that was sent and is not the last. */
 export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
-  write(table, lease, { sent: lease.item.sent + 1 });
+  write(table, lease, { sent: lease.item.sent + 1, ...forgottenSend(lease.item) });
+
+/** What a row notes of its next command alone. */
+const forgottenSend = ({ unknown_at, refused }: Item): Changes => ({
+  ...(unknown_at !== undefined && { unknown_at: undefined }),
+  ...(refused !== undefined && { refused: undefined }),
+});
 
 // ---- settled
 
@@ -136,6 +156,7 @@ export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
 export const complete = (table: InboxTable, lease: Lease): Promise<Lease> =>
   write(table, lease, {
     ...settled(table),
+    ...forgottenSend(lease.item),
     status: 'replied',
     sent: lease.item.sent + 1,
     replied_at: iso(table.now()),
@@ -155,8 +176,9 @@ export function failExhausted(table: InboxTable, item: Item, last_error: string)
   const isCut = crashedWhileSending(item);
   return failWith(table, unclaimed(item), {
     last_error,
+    robot_calls: robotCallsOf(item),
     // Once it is put back, a message that crashed the robot is still quarantined.
-    ...(item.phase === 'asking' && { phase: item.phase }),
+    ...(crashed(item) && !isCut && { phase: 'crashed' as const }),
     ...(isCut && { unknown: withUnknown(item) }),
   });
 }
@@ -167,13 +189,14 @@ export function exhaustedReason(item: Item, now: number): string | undefined {
   const reason = phase ? CRASHES[phase] : (last_error ?? 'no attempt was finished');
   if (Date.parse(item.give_up_at) <= now) return `gave up: ${reason}`;
   if (commands === undefined && robotCallsOf(item) >= MAX_ROBOT_CALLS) {
-    return `the robot was called ${MAX_ROBOT_CALLS} times: ${reason}`;
+    return `no answer after ${MAX_ROBOT_CALLS} attempts: ${reason}`;
   }
-  return crashedWhileSending(item) && isUnknown(item) ? OUTCOME_UNKNOWN : undefined;
+  return crashedWhileSending(item) && isLastSend(item) ? OUTCOME_UNKNOWN : undefined;
 }
 
 const CRASHES = {
   asking: 'the function crashed while the robot answered',
+  crashed: 'the function crashed while the robot answered',
   sending: 'the function crashed while a command was sent',
 } as const;
 
@@ -201,75 +224,112 @@ export function postponeAsking(
   lease: Lease,
   last_error: string,
 ): Promise<Lease> {
-  const { item, state } = lease;
-  const robot_calls = state === 'unclaimed' ? item.robot_calls + 1 : item.robot_calls;
+  const robot_calls = lease.item.robot_calls + 1;
+  const changes = { last_error, robot_calls };
   return robot_calls >= MAX_ROBOT_CALLS
-    ? fail(table, lease, last_error)
-    : postpone(table, lease, { last_error, robot_calls });
+    ? failWith(table, lease, changes)
+    : postpone(table, lease, changes);
 }
 
-/**
- * Postpones a row of which nothing was sent in this attempt.
- *
- * @param delayMs from now; left out, the back-off decides
- */
+/** When a postponed row is due: after the back-off, unless something else is known. */
+export interface Delay {
+  /** Milliseconds that VVChat asks for: they lengthen the back-off, and never shorten it. */
+  readonly atLeastMs?: number | undefined;
+  /** Nothing failed: the worker ran out of time. */
+  readonly none?: boolean;
+}
+
+/** Postpones a row of which nothing was sent in this attempt. */
 export const postponeSending = (
   table: InboxTable,
   lease: Lease,
   last_error: string,
-  delayMs?: number,
-): Promise<Lease> => postpone(table, lease, { last_error }, delayMs);
+  delay?: Delay,
+): Promise<Lease> => postpone(table, lease, { last_error }, delay);
+
+/**
+ * Postpones a row whose command most likely was not carried out. The row lists it as of unknown outcome, and it is
+ * sent again like one that was not sent.
+ */
+export const postponeDoubtful = (
+  table: InboxTable,
+  lease: Lease,
+  last_error: string,
+  delay?: Delay,
+): Promise<Lease> =>
+  postpone(table, lease, { last_error, unknown: withUnknown(lease.item) }, delay);
 
 /** Postpones a row whose command was sent with an unknown outcome; fails it if that was so once before. */
 export const postponeUnknown = (
   table: InboxTable,
   lease: Lease,
   last_error: string,
-  delayMs?: number,
+  delay?: Delay,
 ): Promise<Lease> =>
-  isUnknown(lease.item)
+  isLastSend(lease.item)
     ? fail(table, lease, OUTCOME_UNKNOWN)
-    : postpone(table, lease, { last_error, unknown: withUnknown(lease.item) }, delayMs);
+    : postpone(table, lease, { last_error, ...lastSend(table, lease.item) }, delay);
+
+/**
+ * Postpones a row whose command VVChat refused, perhaps for its token; fails it if the same command was refused in
+ * an earlier attempt.
+ */
+export const postponeRefused = (
+  table: InboxTable,
+  lease: Lease,
+  last_error: string,
+): Promise<Lease> =>
+  lease.item.refused === lease.item.sent
+    ? fail(table, lease, last_error)
+    : postpone(table, lease, { last_error, refused: lease.item.sent });
 
 const OUTCOME_UNKNOWN = 'outcome unknown';
 
 const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];
 
+/** Notes that the next send of the command is its last. */
+const lastSend = ({ now }: Table, item: Item): Changes => ({
+  unknown: withUnknown(item),
+  unknown_at: iso(now()),
+});
+
 function postpone(
   table: InboxTable,
   lease: Lease,
   changes: Changes,
-  delayMs?: number,
+  delay: Delay = {},
 ): Promise<Lease> {
-  const next = nextAttempt(table, lease, delayMs);
-  if (Date.parse(lease.item.give_up_at) <= next) {
-    const { robot_calls: _, ...noted } = changes;
-    return failWith(table, lease, noted);
-  }
+  const next = nextAttempt(table, lease, delay);
+  if (Date.parse(lease.item.give_up_at) <= next) return failWith(table, lease, changes);
   return write(table, lease, { ...changes, phase: undefined, next_attempt_at: iso(next) });
 }
 
-/** A back-off that is preset stays: writing it again would cost a change of the index. */
+/** A back-off that is preset stays where it can: writing it again would cost a change of the index. */
 function nextAttempt(
   { now, random }: InboxTable,
   { item, state }: Lease,
-  delayMs: number | undefined,
+  { atLeastMs = 0, none = false }: Delay,
 ): number {
-  if (state === 'backed-off' && delayMs === undefined) return Date.parse(item.next_attempt_at);
+  if (none) return now();
   const claims = state === 'unclaimed' ? item.claims + 1 : item.claims;
-  return now() + Math.min(delayMs ?? backOff(claims, random), MAX_BACK_OFF_MS);
+  const backedOff =
+    state === 'backed-off' ? Date.parse(item.next_attempt_at) : now() + backOff(claims, random);
+  return Math.max(backedOff, now() + Math.min(atLeastMs, MAX_BACK_OFF_MS));
 }
 
-/** Makes a postponed row due now. False if a worker has it, or has written it since it was read. */
+/**
+ * Makes a postponed row due now. False if a worker has it, or has written it since it was read.
+ */
 export async function makeDue(table: Table, item: Item): Promise<boolean> {
   if (item.status !== 'pending' || item.phase || item.claims === 0) return false;
-  return updateIf(
-    table,
-    keyOf(item),
-    { next_attempt_at: iso(table.now()) },
-    ['#write_id = :seen_write_id'],
-    { seen_write_id: item.write_id },
-  );
+  const changes = { claims: item.claims, next_attempt_at: iso(table.now()) };
+  try {
+    await write(table, unclaimed(item), changes);
+    return true;
+  } catch (error) {
+    if (error instanceof LeaseLostError) return false;
+    throw error;
+  }
 }
 
 /**
@@ -286,6 +346,7 @@ export const redrive = (table: Table, item: Item): Promise<Lease> =>
       status: 'pending',
       claims: item.claims,
       robot_calls: 0,
+      refused: undefined,
       next_attempt_at: iso(table.now()),
       give_up_at: iso(table.now() + GIVE_UP_MS),
       due_shard: shardOf(item.event_id),
@@ -297,10 +358,9 @@ export const redrive = (table: Table, item: Item): Promise<Lease> =>
 // ---- conditions, and the one write that uses them
 
 const SAME_STATUS = '#status = :seen_status';
-const SAME_CLAIM = '#claims = :seen_claims';
-const SAME_LEASE = '#next_attempt_at = :seen_next_attempt_at';
-const SAME_PROGRESS = '#sent = :seen_sent';
-const AS_SEEN = [SAME_STATUS, SAME_CLAIM, SAME_LEASE, SAME_PROGRESS];
+/** Every write of a worker has an id of its own, so nothing that was sent earlier can land later. */
+const SAME_WRITE = '#write_id = :seen_write_id';
+const AS_SEEN = [SAME_STATUS, SAME_WRITE];
 const DUE = '#next_attempt_at <= :now';
 
 /** What is undefined is removed. */
@@ -339,9 +399,7 @@ async function write(
     when ? [...AS_SEEN, when] : AS_SEEN,
     {
       seen_status: from,
-      seen_claims: item.claims,
-      seen_next_attempt_at: item.next_attempt_at,
-      seen_sent: item.sent,
+      seen_write_id: item.write_id,
       ...(when && { now: iso(table.now()) }),
     },
   );

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
+import { CLOCK_SKEW_MS } from '../inbox/backoff.ts';
 import { errorFields } from '../log.ts';
 import { type FetchedToken, VVChatError } from './api.ts';
 import { AppKeyError } from './app-key.ts';
 
 /*
  * The tokens table has a row per app, so that a hundred cold workers ask VVChat once. The worker that asks holds the
- * row's lease meanwhile. If VVChat gives no token, the lease stays with the error until it ends, and no worker asks
+ * row's lease meanwhile. If VVChat gives no token, the lease stays with the error for a few seconds, and no worker asks
  * again before that.
  */
 
@@ -43,7 +44,17 @@ export interface Tokens {
   readonly replace: (app_id: string, rejected: Token) => Promise<Token | undefined>;
 }
 
-export const TOKEN_LEASE_MS = 10_000;
+/** How long a key and a token may take to fetch. */
+const FETCH_MS = 10_000;
+
+/**
+ * Outlasts the fetch by as much as two workers' clocks may differ: VVChat may end a token when it gives out another,
+ * so two workers must not ask at once.
+ */
+export const TOKEN_LEASE_MS = FETCH_MS + CLOCK_SKEW_MS;
+
+/** After VVChat gave no token, it is not asked again for so long. */
+export const TOKEN_PAUSE_MS = 10_000;
 
 /** A token that VVChat refuses although it is younger than this is not the reason. */
 export const MIN_REJECTED_AGE_MS = 60_000;
@@ -212,6 +223,12 @@ const storeToken = (table: Table, app_id: string, lease_id: string, token: Token
   );
 
 const storeError = (table: Table, app_id: string, lease_id: string, last_error: string) =>
-  updateIf(table, { app_id }, { last_error }, [HAS_LEASE], { own_lease_id: lease_id });
+  updateIf(
+    table,
+    { app_id },
+    { last_error, lease_ends_at: iso(table.now() + TOKEN_PAUSE_MS) },
+    [HAS_LEASE],
+    { own_lease_id: lease_id },
+  );
 
 const HAS_LEASE = '#lease_id = :own_lease_id';
