@@ -1,4 +1,5 @@
-import { type Lease, markSending } from '../inbox/transitions.ts';
+import { isUnknown } from '../inbox/item.ts';
+import { type Lease, markSending, markUnknown } from '../inbox/transitions.ts';
 import { REQUEST_MS, VVChatError } from '../vvchat/api.ts';
 import type { Message } from '../vvchat/command.ts';
 import { NoTokenError, type Token } from '../vvchat/token.ts';
@@ -24,7 +25,7 @@ interface Sent {
 
 /**
  * Sends one command. A token that VVChat refuses is replaced, and the command sent again: a refused command was not
- * carried out.
+ * carried out. Where that is doubtful, the row lists the command as of unknown outcome first.
  *
  * @throws what DynamoDB throws, before anything was sent
  */
@@ -45,7 +46,10 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
         delivery,
         tokens.replace(app_id, token),
       );
-      if (!other) return { lease, failure: refusal };
+      if (!other || (refusal.isDoubtful && isUnknown(lease.item))) {
+        return { lease, failure: refusal };
+      }
+      if (refusal.isDoubtful) lease = await markUnknown(delivery.inbox, lease);
       token = other;
     }
   } catch (failure) {
