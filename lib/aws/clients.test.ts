@@ -403,10 +403,10 @@ describe.each<Kind>(['on the whole SDK', 'in a bundle'])('a request of a client 
   });
 
   test('ends once its response has over 16 MB, and is not sent again', async () => {
-    const body = (bytes: number) => `{"Item":{"id":{"S":"${'x'.repeat(bytes - 23)}"}}}`;
+    const body = (bytes: number) => `{"Item":{"id":{"S":"${'x'.repeat(bytes - 24)}"}}}`;
     answer = responding(200, body(16 * 1024 * 1024));
     const { Item } = await newClient(PATIENT).send(get());
-    expect(Item?.id?.S).toHaveLength(16 * 1024 * 1024 - 23);
+    expect(Item?.id?.S).toHaveLength(16 * 1024 * 1024 - 24);
     received = [];
     answer = (response) => void response.writeHead(200).write(body(16 * 1024 * 1024 + 1));
     const { name, message } = await fails(PATIENT);
