@@ -407,6 +407,7 @@ describe.each<Kind>(['on the whole SDK', 'in a bundle'])('a request of a client 
     answer = responding(200, body(16 * 1024 * 1024));
     const { Item } = await newClient(PATIENT).send(get());
     expect(Item?.id?.S).toHaveLength(16 * 1024 * 1024 - 24);
+    server.closeAllConnections();
     received = [];
     answer = (response) => void response.writeHead(200).write(body(16 * 1024 * 1024 + 1));
     const { name, message } = await fails(PATIENT);

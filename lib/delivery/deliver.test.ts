@@ -292,6 +292,16 @@ describe('a robot', () => {
   });
 });
 
+test('a robot has as much time as its setting says', async () => {
+  const item = await around.put();
+  const robot = answering(() => new Promise<never>(() => {}));
+  expect(await reply(item, robot, { robotMs: 50 })).toBe('postponed');
+  expect(await around.read(item)).toMatchObject({
+    robot_calls: 1,
+    last_error: 'RobotTimeoutError: The robot took over 0.05 s.',
+  });
+});
+
 test('a row for which the function has no time left is due at once, and counts no call of the robot', async () => {
   const item = await around.put();
   expect(await reply(item, echo, { deadline: clock.now() + 30_000 })).toBe('postponed');

@@ -22,7 +22,7 @@ import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';
 import { type Command, InvalidCommandError, toMessage } from '../vvchat/command.ts';
-import { ROBOT_MS, SENDING_MS, WRITE_MS, WRITE_RETRY_MS } from './budgets.ts';
+import { SENDING_MS, WRITE_MS, WRITE_RETRY_MS } from './budgets.ts';
 import { countOutcome, type Delivery, logOutcome, type Outcome } from './delivery.ts';
 import { OutOfTimeError, type SendFailure, send } from './send.ts';
 
@@ -53,7 +53,7 @@ const isAnswered = ({ item }: Lease): boolean => item.commands !== undefined;
 /** @returns the lease with the stored commands, or of a row that is settled or postponed without any */
 async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
   const { inbox, deadline } = delivery;
-  const budget = Math.min(ROBOT_MS, deadline - inbox.now() - SENDING_MS);
+  const budget = Math.min(delivery.robotMs, deadline - inbox.now() - SENDING_MS);
   if (budget <= 0) return handleSendFailure(delivery, unasked, new OutOfTimeError());
   const lease = await renew(inbox, unasked, budget);
   let commands: readonly Command[];
