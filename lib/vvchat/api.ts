@@ -134,13 +134,17 @@ function hasError({ body }: HttpAnswer): boolean {
 function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   const secure = url.protocol === 'https:';
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-  const signal = AbortSignal.timeout(REQUEST_MS);
+  let isLate = false;
   let connected = false;
   const request = (secure ? https : http).request(url, {
     agent: false,
     method: body === undefined ? 'GET' : 'POST',
     headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
-    signal,
+  });
+  const destroy = () => void request.destroy();
+  const timer = afterInput(REQUEST_MS, () => {
+    isLate = true;
+    destroy();
   });
   request.on('socket', (socket) => {
     socket.once(secure ? 'secureConnect' : 'connect', () => {
@@ -154,7 +158,7 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
       retryAfter: response.headers['retry-after'],
     };
     const isSent = isSuccess(head) && body !== undefined;
-    const late = isSent ? setTimeout(() => request.destroy(), BODY_MS) : undefined;
+    const late = isSent ? afterInput(BODY_MS, destroy) : undefined;
     const text = await readBody(response);
     clearTimeout(late);
     resolve(text === undefined ? head : { ...head, body: text });
@@ -162,7 +166,7 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   });
   const broken = (cause: Error) => {
     if (head) return;
-    const code = signal.aborted ? `no answer within ${REQUEST_MS / 1_000} s` : codeOf(cause);
+    const code = isLate ? `no answer within ${REQUEST_MS / 1_000} s` : codeOf(cause);
     reject(
       connected
         ? new VVChatError('unknown', `the request to VVChat broke off (${code})`, { cause })
@@ -171,10 +175,20 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   };
   request.on('error', broken);
   // Without an error or a response, as after 101.
-  request.on('close', () => broken(new Error('closed')));
+  request.on('close', () => {
+    clearTimeout(timer);
+    broken(new Error('closed'));
+  });
   request.end(body);
   return promise;
 }
+
+/**
+ * A timer that lets what has arrived be read first. If a robot blocked the thread, its timers come before its input, and
+ * a command would be of unknown outcome whose answer is there.
+ */
+const afterInput = (milliseconds: number, then: () => void) =>
+  setTimeout(() => setImmediate(then), milliseconds);
 
 /** The status came, so an error of the connection is not reported. */
 async function readBody(response: http.IncomingMessage): Promise<string | undefined> {
