@@ -9,6 +9,7 @@ import {
   GetItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { type Table, toAttributes } from '../lib/aws/table.ts';
+import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import { deliverNew } from '../lib/delivery/deliver.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
@@ -212,6 +213,7 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
   return {
     inbox: engine.table('inbox', { now }),
     robot,
+    robotMs: ROBOT_MS,
     api,
     tokens: createTokens(engine.table('tokens', { now }), async (app_id) =>
       api.fetchToken(app_id, APPS.get(app_id) ?? ''),

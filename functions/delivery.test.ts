@@ -39,6 +39,7 @@ beforeEach(() => {
     TOKENS_TABLE: nameOf('tokens'),
     VVCHAT_API_URL: around.vvchat.url,
     INBOX_RETENTION_DAYS: '30',
+    ROBOT_TIMEOUT_SECONDS: '60',
     APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);

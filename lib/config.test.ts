@@ -18,6 +18,7 @@ const delivery = {
   VVCHAT_API_URL: 'https://vvchat.example/base/',
   APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
   INBOX_RETENTION_DAYS: '30',
+  ROBOT_TIMEOUT_SECONDS: '60',
 };
 
 describe('readWebhookConfig', () => {
@@ -90,6 +91,7 @@ describe('readDeliveryConfig', () => {
       VVCHAT_API_URL: 'https://vvchat.example/base',
       APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
       INBOX_RETENTION_DAYS: 30,
+      ROBOT_TIMEOUT_SECONDS: 60,
     });
   });
 
@@ -154,6 +156,9 @@ describe('readDeliveryConfig', () => {
         'APP_KEYS must be a list such as app=key,app=key.',
       ],
     ),
+    [{ ROBOT_TIMEOUT_SECONDS: '0' }, 'ROBOT_TIMEOUT_SECONDS must be a whole number from 1 to 60.'],
+    [{ ROBOT_TIMEOUT_SECONDS: '61' }, 'ROBOT_TIMEOUT_SECONDS must be a whole number from 1 to 60.'],
+    [{ ROBOT_TIMEOUT_SECONDS: '' }, 'ROBOT_TIMEOUT_SECONDS is missing.'],
     [{ INBOX_RETENTION_DAYS: '0' }, 'INBOX_RETENTION_DAYS must be a whole number from 1 to 3650.'],
   ])('rejects %j', (changes, message) => {
     expect(() => readDeliveryConfig({ ...delivery, ...changes })).toThrow(new ConfigError(message));

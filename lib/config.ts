@@ -127,6 +127,8 @@ const Delivery = v.pipe(
     APP_KEYS: v.optional(appKeys),
     /** Days for which a settled row is kept. */
     INBOX_RETENTION_DAYS: wholeNumber(1, 3650),
+    /** Seconds that the robot may take for an answer: at most ROBOT_MS of lib/delivery/budgets.ts. */
+    ROBOT_TIMEOUT_SECONDS: wholeNumber(1, 60),
   }),
   v.forward(
     v.check(

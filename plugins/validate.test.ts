@@ -59,6 +59,7 @@ test('settings that are complete have no fault', () => {
       APP_KEYS_PREFIX: '/service/dev/app-keys/',
       APP_KEYS: null,
       INBOX_RETENTION_DAYS: '30',
+      ROBOT_TIMEOUT_SECONDS: '60',
     },
   };
   const webhook = {

@@ -1,4 +1,5 @@
 import type { Robot } from '../lib/define-robot.ts';
+import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import type { Item, Key } from '../lib/inbox/item.ts';
@@ -46,6 +47,7 @@ export async function startTestHarness(clock: Clock): Promise<TestHarness> {
       return {
         inbox: own,
         robot,
+        robotMs: ROBOT_MS,
         api,
         tokens: createTokens(engine.table('tokens', clock), async (app_id) =>
           api.fetchToken(app_id, APPS.get(app_id) ?? ''),

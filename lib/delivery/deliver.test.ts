@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 import { beforeCalls, Clock } from '../../test/engine.ts';
 import { documented } from '../../test/fixtures.ts';
 import { startTestHarness, type TestHarness } from '../../test/harness.ts';
-import { resetting, respondingWith } from '../../test/proxy.ts';
+import { passing, resetting, respondingWith } from '../../test/proxy.ts';
 import { answering, echo, silently, three } from '../../test/robots.ts';
 import { iso, updateIf } from '../aws/table.ts';
 import { defineRobot, type Robot } from '../define-robot.ts';
@@ -292,6 +292,16 @@ describe('a robot', () => {
   });
 });
 
+test('a robot has as much time as its setting says', async () => {
+  const item = await around.put();
+  const robot = answering(() => new Promise<never>(() => {}));
+  expect(await reply(item, robot, { robotMs: 50 })).toBe('postponed');
+  expect(await around.read(item)).toMatchObject({
+    robot_calls: 1,
+    last_error: 'RobotTimeoutError: The robot took over 0.05 s.',
+  });
+});
+
 test('a row for which the function has no time left is due at once, and counts no call of the robot', async () => {
   const item = await around.put();
   expect(await reply(item, echo, { deadline: clock.now() + 30_000 })).toBe('postponed');
@@ -444,6 +454,55 @@ describe('a send', () => {
     expect(await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item)).toBe('replied');
     expect(sentTexts()).toHaveLength(2);
     expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
+  });
+
+  describe('that VVChat answered 200 with an err_code', () => {
+    const doubtful = respondingWith(200, { err_code: 40_001, err_msg: 'token expired' });
+    const withOldToken = async () => {
+      await reply(await around.put(), echo);
+      clock.advance(61_000);
+    };
+
+    test('gets another token, and is listed as of unknown outcome before it is sent again', async () => {
+      await withOldToken();
+      const item = await around.put();
+      const listed: unknown[] = [];
+      around.vvchat.fault('send', doubtful, async (exchange) => {
+        listed.push((await around.read(item)).unknown);
+        await passing(exchange);
+      });
+      expect(await reply(item, echo)).toBe('replied');
+      expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
+      expect(listed).toEqual([[0]]);
+      expect(await around.read(item)).toMatchObject({
+        status: 'replied',
+        unknown: [0],
+        last_error: 'outcome unknown',
+      });
+    });
+
+    test('fails with a young token, and lists nothing', async () => {
+      await reply(await around.put(), echo);
+      const item = await around.put();
+      around.vvchat.fault('send', doubtful);
+      expect(await reply(item, echo)).toBe('failed');
+      const failed = await around.read(item);
+      expect(failed.last_error).toBe('VVChat answered 200 (err_code 40001): token expired');
+      expect(failed).not.toHaveProperty('unknown');
+    });
+
+    test('is not sent a third time', async () => {
+      await withOldToken();
+      const item = await around.put();
+      around.vvchat.fault('send', resetting);
+      expect(await reply(item, echo)).toBe('postponed');
+      clock.advance(180_000);
+      const before = sends();
+      around.vvchat.fault('send', doubtful);
+      expect(await retry(item, echo)).toBe('failed');
+      expect(sends() - before).toBe(1);
+      expect(await around.read(item)).toMatchObject({ status: 'failed', unknown: [0] });
+    });
   });
 
   test('gets a third token when the second is refused as well, and is old', async () => {

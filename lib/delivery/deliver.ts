@@ -1,5 +1,5 @@
 import type { Robot } from '../define-robot.ts';
-import { commandsOf, type Key, sessionOf, toQuestion } from '../inbox/item.ts';
+import { commandsOf, type Item, type Key, sessionOf, toQuestion } from '../inbox/item.ts';
 import { read } from '../inbox/queries.ts';
 import type { InboxTable } from '../inbox/table.ts';
 import {
@@ -24,7 +24,7 @@ import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';
 import { type Command, InvalidCommandError, toMessage } from '../vvchat/command.ts';
 import { NoTokenError } from '../vvchat/token.ts';
-import { ROBOT_MS, SENDING_MS, WRITE_MS } from './budgets.ts';
+import { SENDING_MS, WRITE_MS } from './budgets.ts';
 import { countOutcome, type Delivery, logOutcome, type Outcome } from './delivery.ts';
 import { OutOfTimeError, type SendFailure, send } from './send.ts';
 import { repeatWrite } from './write.ts';
@@ -33,14 +33,31 @@ export class RobotTimeoutError extends SafeError {
   override readonly name = 'RobotTimeoutError';
 }
 
-/** Delivers a row that was just inserted. The stream may bring it twice, or late: then it is another worker's. */
-export const deliverNew = (delivery: Delivery, key: Key): Promise<Outcome> =>
-  logOutcome(key, async () => {
-    const item = await read(delivery.inbox, key);
+/**
+ * Delivers rows that were just inserted. The stream may bring them twice, or late: then they are another worker's.
+ *
+ * All of them are read before the first robot is called, so that all calls begin in one turn of the event loop: a handler
+ * that blocks the thread finds no command of the others in flight, which would be of unknown outcome if Lambda ended
+ * the process.
+ */
+export function deliverBatch(delivery: Delivery, keys: readonly Key[]): Promise<Outcome[]> {
+  const rows = keys.map((key) => ({ key, reading: read(delivery.inbox, key) }));
+  const allRead = Promise.allSettled(rows.map(({ reading }) => reading));
+  const deliverRow = async (reading: Promise<Item | undefined>) => {
+    await allRead;
+    const item = await reading;
     if (!item) return 'absent';
     if (item.claims > 0) return 'taken';
     return deliver(delivery, unclaimed(item));
-  });
+  };
+  return Promise.all(rows.map(({ key, reading }) => logOutcome(key, () => deliverRow(reading))));
+}
+
+/** Delivers one row that was just inserted. */
+export async function deliverNew(delivery: Delivery, key: Key): Promise<Outcome> {
+  const [outcome] = await deliverBatch(delivery, [key]);
+  return outcome as Outcome;
+}
 
 /** Takes a row as far as it goes: call the robot, store the answer, send it, settle. */
 export async function deliver(delivery: Delivery, lease: Lease): Promise<Outcome> {
@@ -56,7 +73,7 @@ const isAnswered = ({ item }: Lease): boolean => item.commands !== undefined;
 /** @returns the lease with the stored commands, or of a row that is settled or postponed without any */
 async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
   const { inbox, deadline } = delivery;
-  const budget = Math.min(ROBOT_MS, deadline - inbox.now() - SENDING_MS);
+  const budget = Math.min(delivery.robotMs, deadline - inbox.now() - SENDING_MS);
   if (budget <= 0) return handleSendFailure(delivery, unasked, new OutOfTimeError());
   const lease = await renew(inbox, unasked, budget);
   let commands: readonly Command[];
@@ -78,11 +95,13 @@ async function askInTime(
   const attempt = state === 'unclaimed' ? item.claims + 1 : item.claims;
   const timeUp = new AbortController();
   const { promise: tooLate, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
+  const abort = () => {
     const error = new RobotTimeoutError(`The robot took over ${budget / 1_000} s.`);
     timeUp.abort(error);
     reject(error);
-  }, budget);
+  };
+  // Not before what has arrived is read: another robot may have blocked the thread.
+  const timer = setTimeout(() => setImmediate(abort), budget);
   try {
     return await Promise.race([ask(robot, toQuestion(item, attempt, timeUp.signal)), tooLate]);
   } finally {

@@ -16,6 +16,8 @@ import type { SendFailure } from './send.ts';
 export interface Delivery {
   readonly inbox: InboxTable;
   readonly robot: Robot;
+  /** How long the robot may take to answer: at most `ROBOT_MS`. */
+  readonly robotMs: number;
   readonly api: Pick<RobotApi, 'send'>;
   readonly tokens: Tokens;
   /** When the function's own time is up, in milliseconds since 1970. */
@@ -40,6 +42,7 @@ export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Deliv
       random: Math.random,
     },
     robot,
+    robotMs: config.ROBOT_TIMEOUT_SECONDS * 1_000,
     api,
     tokens: createTokens({ ...table, name: config.TOKENS_TABLE }, async (app_id) =>
       api.fetchToken(app_id, await keyOf(app_id)),

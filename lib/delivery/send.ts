@@ -1,4 +1,5 @@
-import { type Lease, markSending } from '../inbox/transitions.ts';
+import { isUnknown } from '../inbox/item.ts';
+import { type Lease, markSending, markUnknown } from '../inbox/transitions.ts';
 import { REQUEST_MS, VVChatError } from '../vvchat/api.ts';
 import type { Message } from '../vvchat/command.ts';
 import { NoTokenError, type Token } from '../vvchat/token.ts';
@@ -26,7 +27,7 @@ interface Sent {
 
 /**
  * Sends one command. A token that VVChat refuses is replaced, and the command sent again: a refused command was not
- * carried out.
+ * carried out. Where that is doubtful, the row lists the command as of unknown outcome first.
  *
  * @throws what DynamoDB throws, before anything was sent
  */
@@ -47,6 +48,10 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
         delivery,
         tokens.replace(app_id, token),
       );
+      if (refusal.isDoubtful && isUnknown(lease.item)) {
+        return { lease, failure: refusal, isFinal: true };
+      }
+      if (refusal.isDoubtful) lease = await markUnknown(delivery.inbox, lease);
       if (!other) return { lease, failure: refusal, isFinal: refusals > 1 };
       token = other;
     }

@@ -140,6 +140,10 @@ export async function markSending(table: Table, lease: Lease, stepMs: number): P
   return renew(table, marked, stepMs);
 }
 
+/** Lists the command at hand as one that may have been carried out, before it is sent again under the same lease. */
+export const markUnknown = (table: Table, lease: Lease): Promise<Lease> =>
+  write(table, lease, { unknown: withUnknown(lease.item) });
+
 /** Counts a command that was sent and is not the last. */
 export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
   write(table, lease, { sent: lease.item.sent + 1, ...forgottenSend(lease.item) });
