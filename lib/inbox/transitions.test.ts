@@ -376,7 +376,7 @@ describe('fail', () => {
       status: 'failed',
       claims: 1,
       write_id: any,
-      due_shard: 'failed',
+      due_shard: `failed-${item.due_shard}`,
       next_attempt_at: later(0),
       last_error: 'VVChat answered 404',
       expires_at: expires_at(),

@@ -10,7 +10,14 @@ import {
   MAX_BACK_OFF_MS,
   MAX_ROBOT_CALLS,
 } from './backoff.ts';
-import { crashedWhileSending, FAILED_SHARD, type Item, isUnknown, keyOf, shardOf } from './item.ts';
+import {
+  crashedWhileSending,
+  failedShardOf,
+  type Item,
+  isUnknown,
+  keyOf,
+  shardOf,
+} from './item.ts';
 import { read } from './queries.ts';
 import type { InboxTable } from './table.ts';
 
@@ -142,9 +149,12 @@ export const complete = (table: InboxTable, lease: Lease): Promise<Lease> =>
     last_error: lease.item.unknown && OUTCOME_UNKNOWN,
   });
 
-/** Settles a row to which the robot has no answer. */
-export const completeWithoutReply = (table: InboxTable, lease: Lease): Promise<Lease> =>
-  write(table, lease, { ...settled(table), status: 'ignored', last_error: undefined });
+/** Settles a row to which the robot has no answer, or for another reason why none is sent. */
+export const completeWithoutReply = (
+  table: InboxTable,
+  lease: Lease,
+  last_error?: string,
+): Promise<Lease> => write(table, lease, { ...settled(table), status: 'ignored', last_error });
 
 /** Settles a row that is not retried unless an operator puts it back. It stays in the index `due`, apart. */
 export const fail = (table: InboxTable, lease: Lease, last_error: string): Promise<Lease> =>
@@ -181,7 +191,7 @@ const failWith = (table: InboxTable, lease: Lease, changes: Changes): Promise<Le
   write(table, lease, {
     ...settled(table),
     status: 'failed',
-    due_shard: FAILED_SHARD,
+    due_shard: failedShardOf(lease.item.event_id),
     next_attempt_at: iso(table.now()),
     ...changes,
   });
@@ -276,9 +286,15 @@ export async function makeDue(table: Table, item: Item): Promise<boolean> {
  * Puts a failed row back: due now, with all its calls of the robot and its whole time before it. What was sent stays
  * sent, and a stored answer stays the answer.
  *
+ * @param changes `commands: undefined` discards the stored answer, so that the robot is asked again: only for a row
+ *   of which nothing was sent
  * @throws {LeaseLostError} when it is no longer the failed row that was read
  */
-export const redrive = (table: Table, item: Item): Promise<Lease> =>
+export const redrive = (
+  table: Table,
+  item: Item,
+  changes: { readonly commands?: undefined } = {},
+): Promise<Lease> =>
   write(
     table,
     unclaimed(item),
@@ -290,6 +306,7 @@ export const redrive = (table: Table, item: Item): Promise<Lease> =>
       give_up_at: iso(table.now() + GIVE_UP_MS),
       due_shard: shardOf(item.event_id),
       expires_at: undefined,
+      ...changes,
     },
     { from: 'failed' },
   );
