@@ -11,6 +11,7 @@ import {
 import { type Table, toAttributes } from '../lib/aws/table.ts';
 import { deliverNew } from '../lib/delivery/deliver.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
+import { createMutes } from '../lib/delivery/mutes.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import type { Key } from '../lib/inbox/item.ts';
@@ -213,6 +214,7 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
     inbox: engine.table('inbox', { now }),
     robot,
     api,
+    mutes: createMutes(engine.table('mutes', { now })),
     tokens: createTokens(engine.table('tokens', { now }), async (app_id) =>
       api.fetchToken(app_id, APPS.get(app_id) ?? ''),
     ),

@@ -37,6 +37,7 @@ beforeEach(() => {
     ...around.engine.environment,
     INBOX_TABLE: nameOf('inbox'),
     TOKENS_TABLE: nameOf('tokens'),
+    MUTES_TABLE: nameOf('mutes'),
     VVCHAT_API_URL: around.vvchat.url,
     INBOX_RETENTION_DAYS: '30',
     APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),

@@ -18,6 +18,7 @@ import {
   unclaimed,
 } from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
+import { MUTED } from '../mute.ts';
 import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';
@@ -33,7 +34,7 @@ export class RobotTimeoutError extends SafeError {
 /** Delivers a row that was just inserted. The stream may bring it twice, or late: then it is another worker's. */
 export const deliverNew = (delivery: Delivery, key: Key): Promise<Outcome> =>
   logOutcome(key, async () => {
-    const item = await read(delivery.inbox, key);
+    const [item] = await Promise.all([read(delivery.inbox, key), delivery.mutes.refresh()]);
     if (!item) return 'absent';
     if (item.claims > 0) return 'taken';
     return deliver(delivery, unclaimed(item));
@@ -52,6 +53,7 @@ const isAnswered = ({ item }: Lease): boolean => item.commands !== undefined;
 
 /** @returns the lease with the stored commands, or of a row that is settled or postponed without any */
 async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
+  if (await isMuted(delivery, unasked)) return settleMuted(delivery, unasked);
   const { inbox, deadline } = delivery;
   const budget = Math.min(ROBOT_MS, deadline - inbox.now() - SENDING_MS);
   if (budget <= 0) return handleSendFailure(delivery, unasked, new OutOfTimeError());
@@ -106,6 +108,7 @@ function handleRobotFailure(delivery: Delivery, lease: Lease, error: unknown): P
 
 /** Sends the commands that were not sent yet, counts each, and settles the row with the last. */
 async function sendAll(delivery: Delivery, answered: Lease): Promise<Lease> {
+  if (await isMuted(delivery, answered)) return settleMuted(delivery, answered);
   const { inbox } = delivery;
   const commands = commandsOf(answered.item) ?? [];
   let lease = answered;
@@ -144,6 +147,15 @@ function errorText(failure: SendFailure): string {
   const detail = failure instanceof VVChatError ? failure.detail : undefined;
   return detail === undefined ? failure.message : `${failure.message}: ${detail}`;
 }
+
+// ---- mute
+
+/** An answer of which a part was sent, or may have been, is sent to its end. */
+const isMuted = async ({ mutes }: Delivery, { item }: Lease): Promise<boolean> =>
+  item.sent === 0 && item.unknown === undefined && mutes.include(item);
+
+const settleMuted = (delivery: Delivery, lease: Lease): Promise<Lease> =>
+  writeUntilLeaseEnds(delivery, lease, () => completeWithoutReply(delivery.inbox, lease, MUTED));
 
 // ---- write
 

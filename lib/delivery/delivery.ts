@@ -10,6 +10,7 @@ import { record } from '../metric.ts';
 import { createRobotApi, type RobotApi } from '../vvchat/api.ts';
 import { appKeys } from '../vvchat/app-key.ts';
 import { createTokens, type Tokens } from '../vvchat/token.ts';
+import { createMutes, type Mutes } from './mutes.ts';
 
 /** What it takes to deliver the rows of an inbox. */
 export interface Delivery {
@@ -17,6 +18,7 @@ export interface Delivery {
   readonly robot: Robot;
   readonly api: Pick<RobotApi, 'send'>;
   readonly tokens: Tokens;
+  readonly mutes: Mutes;
   /** When the function's own time is up, in milliseconds since 1970. */
   readonly deadline: number;
 }
@@ -38,6 +40,7 @@ export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Deliv
     },
     robot,
     api,
+    mutes: createMutes({ ...table, name: config.MUTES_TABLE }),
     tokens: createTokens({ ...table, name: config.TOKENS_TABLE }, async (app_id) =>
       api.fetchToken(app_id, await keyOf(app_id)),
     ),

@@ -381,7 +381,7 @@ describe('fail', () => {
       last_error: 'VVChat answered 404',
       expires_at: expires_at(),
     });
-    expect(await dueKeys('failed')).toContain(item.event_id);
+    expect(await dueKeys(`failed-${item.due_shard}`)).toContain(item.event_id);
   });
 
   test('after a crash while sending lists the command that may have been carried out', async () => {
