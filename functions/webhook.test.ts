@@ -9,7 +9,7 @@ import { nameOf } from '../local/names.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { countedDuring } from '../test/metrics.ts';
-import { failing, hanging, startDynamoDBProxy } from '../test/proxy.ts';
+import { failing, failing, hanging, startDynamoDBProxy, startDynamoDBProxy } from '../test/proxy.ts';
 
 const HASHES = {
   local: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
@@ -161,6 +161,38 @@ describe('the webhook', () => {
     expect(log.info.mock.calls).toEqual([
       [{ message: 'event queued', event: 'at', event_id }],
       [{ message: 'event duplicate', event: 'at', event_id }],
+    ]);
+  });
+
+  test('notes a duplicate in the row that it duplicates', async () => {
+    const invoke = await load();
+    const event = post(saying('twice'));
+    const { event_id } = (await invoke(event)).body;
+    await invoke(event);
+    const { session_open_id } = documented.at.data.session;
+    expect(await read('inbox', { session_open_id, event_id })).toMatchObject({
+      duplicates: 1,
+      last_duplicate_at: expect.stringMatching(/Z$/),
+    });
+  });
+
+  test('answers a duplicate that cannot be noted', async () => {
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    proxy.intervene = ({ body }) =>
+      body.includes('last_duplicate_at') ? failing(400, 'AccessDeniedException') : undefined;
+    const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+    const event = post(saying('not noted'));
+    const { event_id } = (await invoke(event)).body;
+    expect(await invoke(event)).toEqual(ok({ status: 'duplicate', event: 'at', event_id }));
+    expect(log.warn.mock.calls).toEqual([
+      [
+        {
+          message: 'duplicate not noted',
+          event_id,
+          error: 'AccessDeniedException',
+          at: expect.any(Array),
+        },
+      ],
     ]);
   });
 
