@@ -9,7 +9,7 @@ import { nameOf } from '../local/names.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { countedDuring } from '../test/metrics.ts';
-import { failing, failing, hanging, startDynamoDBProxy, startDynamoDBProxy } from '../test/proxy.ts';
+import { failing, hanging, startDynamoDBProxy } from '../test/proxy.ts';
 
 const HASHES = {
   local: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',

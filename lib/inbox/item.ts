@@ -52,6 +52,12 @@ export interface Item extends Key {
   /** How many equal events came within the window, and when the last of them did. */
   readonly duplicates?: number;
   readonly last_duplicate_at?: string;
+  /** When the robot's answer was stored. */
+  readonly answered_at?: string;
+  /** Which invocation wrote last, such as `reply 8f2c0a51-…`. */
+  readonly worker?: string;
+  /** What went wrong lately: JSON, see history.ts. */
+  readonly history?: string;
   /** When an operator marked the failed row as seen. */
   readonly acknowledged_at?: string;
   /** Seconds since 1970, for DynamoDB's time to live. */
