@@ -64,8 +64,9 @@ function appId(text: string): string {
   throw new InvalidArgumentError('It must consist of letters, digits, ".", "-" and "_".');
 }
 
-const storingKey = (stage: string, app: string) =>
-  `(read -rs KEY && printf %s "$KEY") | aws ssm put-parameter --type SecureString --overwrite --name /${serviceName}/${stage}/app-keys/${app} --value file:///dev/stdin`;
+function storingKey(stage: string, app: string): string {
+  return `(read -rs KEY && printf %s "$KEY") | aws ssm put-parameter --type SecureString --overwrite --name /${serviceName}/${stage}/app-keys/${app} --value file:///dev/stdin`;
+}
 
 function printChangeOfKey(stage: string, app: string, json: boolean): void {
   const commands = {
