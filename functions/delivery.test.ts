@@ -37,6 +37,7 @@ beforeEach(() => {
     ...around.engine.environment,
     INBOX_TABLE: nameOf('inbox'),
     TOKENS_TABLE: nameOf('tokens'),
+    MUTES_TABLE: nameOf('mutes'),
     VVCHAT_API_URL: around.vvchat.url,
     INBOX_RETENTION_DAYS: '30',
     ROBOT_TIMEOUT_SECONDS: '60',
@@ -46,7 +47,7 @@ beforeEach(() => {
 });
 
 const within = (milliseconds: number) =>
-  ({ getRemainingTimeInMillis: () => milliseconds }) as Context;
+  ({ awsRequestId: 'request', getRemainingTimeInMillis: () => milliseconds }) as Context;
 
 /** Stream records of rows. */
 const inserted = (...keys: Key[]): DynamoDBStreamEvent => ({

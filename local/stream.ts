@@ -90,13 +90,13 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
   };
 }
 
-/** The rows that are not settled. The index `due` has these and the failed ones. */
+/** The rows that are not settled. The index `due` has these under numbers, and the failed ones. */
 async function pendingKeys(client: DynamoDBClient, table: string): Promise<Keys[]> {
   const pages = paginateScan({ client }, { TableName: table, IndexName: 'due' });
   const keys: Keys[] = [];
   for await (const { Items = [] } of pages) {
     for (const { session_open_id, event_id, due_shard } of Items) {
-      if (due_shard?.S !== 'failed') keys.push({ session_open_id, event_id } as Keys);
+      if (/^\d/.test(due_shard?.S ?? '')) keys.push({ session_open_id, event_id } as Keys);
     }
   }
   return keys;

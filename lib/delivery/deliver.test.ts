@@ -66,6 +66,7 @@ describe('a new row', () => {
       claims: 1,
       write_id: expect.any(String),
       commands: '[{"cmd":"send-text","params":{"text":"您好"}}]',
+      answered_at: later(0),
       sent: 1,
       replied_at: later(0),
       expires_at: Math.ceil(clock.now() / 1_000) + 30 * 86_400,
@@ -481,14 +482,20 @@ describe('a send', () => {
       });
     });
 
-    test('fails with a young token, and lists nothing', async () => {
+    test('with a young token is put off once, lists the command, and then fails', async () => {
       await reply(await around.put(), echo);
       const item = await around.put();
       around.vvchat.fault('send', doubtful);
-      expect(await reply(item, echo)).toBe('failed');
-      const failed = await around.read(item);
-      expect(failed.last_error).toBe('VVChat answered 200 (err_code 40001): token expired');
-      expect(failed).not.toHaveProperty('unknown');
+      expect(await reply(item, echo)).toBe('postponed');
+      expect(await around.read(item)).toMatchObject({
+        last_error: 'VVChat answered 200 (err_code 40001): token expired',
+        unknown: [0],
+      });
+      clock.advance(60_000);
+      const before = sends();
+      around.vvchat.fault('send', doubtful);
+      expect(await retry(item, echo)).toBe('failed');
+      expect(sends() - before).toBe(1);
     });
 
     test('is not sent a third time', async () => {
@@ -505,7 +512,7 @@ describe('a send', () => {
     });
   });
 
-  test('gets a third token when the second is refused as well, and is old', async () => {
+  test('gets a third token when the second, of another worker, is refused, and is old', async () => {
     const delivery = around.delivery(echo);
     await deliverNew(delivery, await around.put());
     const tokens = around.engine.table('tokens', clock);
@@ -518,7 +525,7 @@ describe('a send', () => {
     around.vvchat.requests.length = 0;
     const outcome = await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item);
     expect(outcome).toBe('replied');
-    expect(around.vvchat.requests).toEqual(['send', 'send', 'token', 'send']);
+    expect(around.vvchat.requests).toEqual(['send', 'token', 'send']);
   });
 
   test('stops waiting for a token while the function still has time', async () => {

@@ -19,6 +19,7 @@ import {
   unclaimed,
 } from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
+import { MUTED } from '../mute.ts';
 import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';
@@ -42,7 +43,8 @@ export class RobotTimeoutError extends SafeError {
  */
 export function deliverBatch(delivery: Delivery, keys: readonly Key[]): Promise<Outcome[]> {
   const rows = keys.map((key) => ({ key, reading: read(delivery.inbox, key) }));
-  const allRead = Promise.allSettled(rows.map(({ reading }) => reading));
+  const readings: readonly Promise<unknown>[] = rows.map(({ reading }) => reading);
+  const allRead = Promise.allSettled([...readings, delivery.mutes.refresh()]);
   const deliverRow = async (reading: Promise<Item | undefined>) => {
     await allRead;
     const item = await reading;
@@ -72,6 +74,7 @@ const isAnswered = ({ item }: Lease): boolean => item.commands !== undefined;
 
 /** @returns the lease with the stored commands, or of a row that is settled or postponed without any */
 async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
+  if (await isMuted(delivery, unasked)) return settleMuted(delivery, unasked);
   const { inbox, deadline } = delivery;
   const budget = Math.min(delivery.robotMs, deadline - inbox.now() - SENDING_MS);
   if (budget <= 0) return handleSendFailure(delivery, unasked, new OutOfTimeError());
@@ -128,6 +131,7 @@ function handleRobotFailure(delivery: Delivery, lease: Lease, error: unknown): P
 
 /** Sends the commands that were not sent yet, counts each, and settles the row with the last. */
 async function sendAll(delivery: Delivery, answered: Lease): Promise<Lease> {
+  if (await isMuted(delivery, answered)) return settleMuted(delivery, answered);
   const { inbox } = delivery;
   const commands = commandsOf(answered.item) ?? [];
   let lease = answered;
@@ -186,6 +190,15 @@ function errorText(failure: SendFailure): string {
   const detail = failure instanceof VVChatError ? failure.detail : undefined;
   return detail === undefined ? failure.message : `${failure.message}: ${detail}`;
 }
+
+// ---- mute
+
+/** An answer of which a part was sent, or may have been, is sent to its end. */
+const isMuted = async ({ mutes }: Delivery, { item }: Lease): Promise<boolean> =>
+  item.sent === 0 && item.unknown === undefined && mutes.include(item);
+
+const settleMuted = (delivery: Delivery, lease: Lease): Promise<Lease> =>
+  writeUntilLeaseEnds(delivery, lease, () => completeWithoutReply(delivery.inbox, lease, MUTED));
 
 // ---- write
 

@@ -53,6 +53,17 @@ export interface Item extends Key {
   readonly replied_at?: string;
   /** For people. No code looks into it; a redrive filters by it, and a later failure quotes it. */
   readonly last_error?: string;
+  /** How many equal events came within the window, and when the last of them did. */
+  readonly duplicates?: number;
+  readonly last_duplicate_at?: string;
+  /** When the robot's answer was stored. */
+  readonly answered_at?: string;
+  /** Which invocation wrote last, such as `reply 8f2c0a51-…`. */
+  readonly worker?: string;
+  /** What went wrong lately: JSON, see history.ts. */
+  readonly history?: string;
+  /** When an operator marked the failed row as seen. */
+  readonly acknowledged_at?: string;
   /** Seconds since 1970, for DynamoDB's time to live. */
   readonly expires_at?: number;
 }
@@ -172,10 +183,24 @@ export const numberOf = ({ event_id }: Pick<Item, 'event_id'>): number =>
 
 export const DUE_SHARDS = 16;
 
-/** Where the index `due` has the rows that failed. */
-export const FAILED_SHARD = 'failed';
-
 export const shardName = (shard: number): string => `${shard}`.padStart(2, '0');
 
 export const shardOf = (event_id: string): string =>
   shardName(createHash('sha256').update(event_id).digest().readUInt8() % DUE_SHARDS);
+
+export const failedShardOf = (event_id: string): string => `failed-${shardOf(event_id)}`;
+
+/** Failed rows that an operator has seen lie apart from those that are new. */
+export const acknowledgedShardOf = (event_id: string): string =>
+  `acknowledged-${shardOf(event_id)}`;
+
+/** What the index `due` lists. */
+export type DueList = 'pending' | 'failed' | 'acknowledged';
+
+/** The keys under which the index has a list, in the order of their text. An earlier version put every failed row under the key `failed`. */
+export function shardsOf(list: DueList): readonly string[] {
+  const names = Array.from({ length: DUE_SHARDS }, (_, shard) => shardName(shard));
+  if (list === 'pending') return names;
+  const shards = names.map((name) => `${list}-${name}`);
+  return list === 'failed' ? ['failed', ...shards] : shards;
+}

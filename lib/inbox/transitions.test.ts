@@ -8,6 +8,7 @@ import { loseFirstAnswer } from '../../test/engine.ts';
 import { useInbox } from '../../test/inbox.ts';
 import { fromAttributes, iso } from '../aws/table.ts';
 import { closeWebview, sendText } from '../vvchat/command.ts';
+import { type HistoryEntry, historyOf } from './history.ts';
 import { commandsOf, type Item, type Key } from './item.ts';
 import type { InboxTable } from './table.ts';
 import * as inbox from './transitions.ts';
@@ -34,6 +35,7 @@ const later = (milliseconds: number) => iso(on.clock.now() + milliseconds);
 const commands = [sendText('您好'), closeWebview()];
 const expires_at = () => Math.ceil(on.clock.now() / 1_000) + on.table.retentionDays * 86_400;
 const any = expect.any(String);
+const history = (...entries: HistoryEntry[]) => JSON.stringify(entries);
 
 describe('claim', () => {
   test('takes a due row, counts the claim, and presets the back-off', async () => {
@@ -259,6 +261,7 @@ describe('storeReply', () => {
       claims: 1,
       write_id: any,
       commands: JSON.stringify(commands),
+      answered_at: later(0),
       phase: 'sending' as const,
     };
     expect(lease).toEqual({ item: stored, state: 'claimed', write_id: any });
@@ -357,6 +360,7 @@ describe('completeWithoutReply', () => {
       status: 'ignored',
       claims: 1,
       write_id: any,
+      answered_at: later(0),
       expires_at: expires_at(),
     });
   });
@@ -380,12 +384,13 @@ describe('fail', () => {
       status: 'failed',
       claims: 1,
       write_id: any,
-      due_shard: 'failed',
+      due_shard: `failed-${item.due_shard}`,
       next_attempt_at: later(0),
       last_error: 'VVChat answered 404',
+      history: history({ at: later(0), what: 'failed', why: 'VVChat answered 404' }),
       expires_at: expires_at(),
     });
-    expect(await dueKeys('failed')).toContain(item.event_id);
+    expect(await dueKeys(`failed-${item.due_shard}`)).toContain(item.event_id);
   });
 
   test('after a crash while sending lists the command that may have been carried out', async () => {
@@ -412,6 +417,7 @@ describe('postpone', () => {
       robot_calls: 1,
       write_id: any,
       last_error: 'x',
+      history: history({ at: later(0), what: 'postponed', why: 'x' }),
       next_attempt_at: later(minutes(1)),
     });
   });
@@ -423,7 +429,12 @@ describe('postpone', () => {
     on.clock.advance(3_000);
     await inbox.postponeSending(on.table, lease, 'x');
     const { phase, ...rest } = lease.item;
-    expect(await on.read(item)).toEqual({ ...rest, last_error: 'x', write_id: any });
+    expect(await on.read(item)).toEqual({
+      ...rest,
+      last_error: 'x',
+      write_id: any,
+      history: history({ at: later(0), what: 'postponed', why: 'x' }),
+    });
   });
 
   test('after a renewal backs off anew', async () => {
@@ -585,6 +596,27 @@ describe('failExhausted', () => {
     expect(failed).toMatchObject({ status: 'failed', unknown: [0] });
     expect(failed).not.toHaveProperty('phase');
   });
+});
+
+test('a history has what went wrong, by which worker, and that the row was put back', async () => {
+  const table = { ...on.table, worker: 'retry 1' };
+  const at = later(0);
+  const stalled = await inbox.postponeAsking(table, inbox.unclaimed(await on.pending()), 'x');
+  on.clock.advance(minutes(2));
+  const claimed = await inbox.claim(table, stalled.item);
+  on.clock.advance(minutes(4));
+  const again = await inbox.claim(table, claimed.item);
+  expect(await on.read(again.item)).toMatchObject({ worker: 'retry 1', robot_calls: 2 });
+  const failed = await inbox.postponeAsking(table, again, 'y');
+  await inbox.redrive(table, failed.item);
+  const by = 'retry 1';
+  const why = 'the function crashed while the robot answered';
+  expect(historyOf(await on.read(failed.item))).toEqual([
+    { at, what: 'postponed', why: 'x', by },
+    { at: later(0), what: 'crashed', why, by },
+    { at: later(0), what: 'failed', why: 'y', by },
+    { at: later(0), what: 'redriven', by },
+  ]);
 });
 
 describe('makeDue', () => {

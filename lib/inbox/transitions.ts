@@ -10,10 +10,11 @@ import {
   MAX_BACK_OFF_MS,
   MAX_ROBOT_CALLS,
 } from './backoff.ts';
+import { type HistoryEntry, withHistory } from './history.ts';
 import {
   crashed,
   crashedWhileSending,
-  FAILED_SHARD,
+  failedShardOf,
   type Item,
   isLastSend,
   keyOf,
@@ -107,6 +108,7 @@ export async function claim(
       ? { phase: 'asking' as const, robot_calls: robotCallsOf(item) }
       : { phase: undefined }),
     ...(crashedWhileSending(item) && { last_error: OUTCOME_UNKNOWN, ...lastSend(table, item) }),
+    ...(item.phase && noted(table, item, 'crashed', CRASHES[item.phase])),
   };
   return write(table, lease, changes, { state: 'backed-off', when: DUE });
 }
@@ -130,6 +132,7 @@ export const storeReply = (
   write(table, lease, {
     commands: JSON.stringify(commands),
     phase: 'sending',
+    answered_at: iso(table.now()),
     last_error: undefined,
   });
 
@@ -167,9 +170,18 @@ export const complete = (table: InboxTable, lease: Lease): Promise<Lease> =>
     last_error: lease.item.unknown && OUTCOME_UNKNOWN,
   });
 
-/** Settles a row to which the robot has no answer. */
-export const completeWithoutReply = (table: InboxTable, lease: Lease): Promise<Lease> =>
-  write(table, lease, { ...settled(table), status: 'ignored', last_error: undefined });
+/** Settles a row to which the robot has no answer, or for another reason why none is sent. */
+export const completeWithoutReply = (
+  table: InboxTable,
+  lease: Lease,
+  last_error?: string,
+): Promise<Lease> =>
+  write(table, lease, {
+    ...settled(table),
+    status: 'ignored',
+    answered_at: last_error === undefined ? iso(table.now()) : undefined,
+    last_error,
+  });
 
 /** Settles a row that is not retried unless an operator puts it back. It stays in the index `due`, apart. */
 export const fail = (table: InboxTable, lease: Lease, last_error: string): Promise<Lease> =>
@@ -207,8 +219,9 @@ const CRASHES = {
 const failWith = (table: InboxTable, lease: Lease, changes: Changes): Promise<Lease> =>
   write(table, lease, {
     ...settled(table),
+    ...noted(table, lease.item, 'failed', changes.last_error),
     status: 'failed',
-    due_shard: FAILED_SHARD,
+    due_shard: failedShardOf(lease.item.event_id),
     next_attempt_at: iso(table.now()),
     ...changes,
   });
@@ -305,7 +318,12 @@ function postpone(
 ): Promise<Lease> {
   const next = nextAttempt(table, lease, delay);
   if (Date.parse(lease.item.give_up_at) <= next) return failWith(table, lease, changes);
-  return write(table, lease, { ...changes, phase: undefined, next_attempt_at: iso(next) });
+  return write(table, lease, {
+    ...changes,
+    ...noted(table, lease.item, 'postponed', changes.last_error),
+    phase: undefined,
+    next_attempt_at: iso(next),
+  });
 }
 
 /** A back-off that is preset stays where it can: writing it again would cost a change of the index. */
@@ -340,9 +358,15 @@ export async function makeDue(table: Table, item: Item): Promise<boolean> {
  * Puts a failed row back: due now, with all its calls of the robot and its whole time before it. What was sent stays
  * sent, and a stored answer stays the answer.
  *
+ * @param changes `commands: undefined` discards the stored answer, so that the robot is asked again: only for a row
+ *   of which nothing was sent
  * @throws {LeaseLostError} when it is no longer the failed row that was read
  */
-export const redrive = (table: Table, item: Item): Promise<Lease> =>
+export const redrive = (
+  table: Table,
+  item: Item,
+  changes: { readonly commands?: undefined } = {},
+): Promise<Lease> =>
   write(
     table,
     unclaimed(item),
@@ -355,9 +379,27 @@ export const redrive = (table: Table, item: Item): Promise<Lease> =>
       give_up_at: iso(table.now() + GIVE_UP_MS),
       due_shard: shardOf(item.event_id),
       expires_at: undefined,
+      acknowledged_at: undefined,
+      ...noted(table, item, 'redriven'),
+      ...changes,
     },
     { from: 'failed' },
   );
+
+/** What went wrong goes into the row's history, with a write that happens anyway. */
+const noted = (
+  { now, worker }: Worker,
+  item: Item,
+  what: HistoryEntry['what'],
+  why?: string,
+): Changes => ({
+  history: withHistory(item, {
+    at: iso(now()),
+    what,
+    ...(why !== undefined && { why }),
+    ...(worker !== undefined && { by: worker }),
+  }),
+});
 
 // ---- conditions, and the one write that uses them
 
@@ -369,6 +411,8 @@ const DUE = '#next_attempt_at <= :now';
 
 /** What is undefined is removed. */
 type Changes = Partial<{ [Name in keyof Item]: Item[Name] | undefined }>;
+
+type Worker = Table & Pick<InboxTable, 'worker'>;
 
 interface WriteOptions {
   readonly from?: 'pending' | 'failed';
@@ -385,7 +429,7 @@ interface WriteOptions {
  * @throws {LeaseLostError} when another worker has written
  */
 async function write(
-  table: Table,
+  table: Worker,
   { item, state, write_id }: Lease,
   changes: Changes,
   {
@@ -395,7 +439,8 @@ async function write(
   }: WriteOptions = {},
 ): Promise<Lease> {
   const claims = state === 'unclaimed' ? item.claims + 1 : item.claims;
-  const written = { claims, ...changes, write_id };
+  const { worker } = table;
+  const written = { claims, ...changes, write_id, ...(worker !== undefined && { worker }) };
   const isWritten = await updateIf(
     table,
     keyOf(item),

@@ -67,6 +67,12 @@ const MAX_WAIT_MS = 15_000;
 
 const POLL_MS = 200;
 
+/**
+ * For how long a container uses a token without a look at the table. Deleting the row makes every container fetch
+ * anew within that time, with the app's key as it is then.
+ */
+export const RECHECK_MS = 30_000;
+
 type FetchToken = (app_id: string) => Promise<FetchedToken>;
 
 /** @param fetchToken asks VVChat; rejects with {@link VVChatError} or {@link AppKeyError} */
@@ -76,7 +82,7 @@ export const createTokens = (table: Table, fetchToken: FetchToken): Tokens =>
 class SharedTokens implements Tokens {
   readonly #table: Table;
   readonly #fetchToken: FetchToken;
-  readonly #cache = new Map<string, Token>();
+  readonly #cache = new Map<string, { readonly token: Token; readonly checkedAt: number }>();
   /** One look-up per app at a time, however many deliveries of this process wait for it. */
   readonly #inFlight = new Map<string, Promise<Token>>();
 
@@ -87,7 +93,9 @@ class SharedTokens implements Tokens {
 
   async get(app_id: string): Promise<Token> {
     const cached = this.#cache.get(app_id);
-    return this.#isUsable(cached) ? cached : orNoToken(this.#obtain(app_id));
+    if (!cached || !this.#isUsable(cached.token)) return orNoToken(this.#obtain(app_id));
+    if (this.#table.now() < cached.checkedAt + RECHECK_MS) return cached.token;
+    return this.#recheck(app_id, cached.token);
   }
 
   async replace(app_id: string, rejected: Token): Promise<Token | undefined> {
@@ -95,6 +103,16 @@ class SharedTokens implements Tokens {
     if (this.#isUsable(stored, rejected)) return this.#remember(app_id, stored);
     const isYoung = this.#table.now() - rejected.fetchedAt < MIN_REJECTED_AGE_MS;
     return isYoung ? undefined : orNoToken(this.#obtain(app_id, rejected));
+  }
+
+  /** A table that cannot be read does not end the use of a token. */
+  async #recheck(app_id: string, token: Token): Promise<Token> {
+    try {
+      return await this.#obtain(app_id);
+    } catch (error) {
+      if (error instanceof NoTokenError) throw error;
+      return this.#remember(app_id, token);
+    }
   }
 
   #isUsable(token: Token | undefined, rejected?: Token): token is Token {
@@ -106,7 +124,7 @@ class SharedTokens implements Tokens {
   }
 
   #remember(app_id: string, token: Token): Token {
-    this.#cache.set(app_id, token);
+    this.#cache.set(app_id, { token, checkedAt: this.#table.now() });
     return token;
   }
 
