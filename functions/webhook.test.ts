@@ -480,14 +480,15 @@ describe('a failure of DynamoDB', () => {
     expect(await invoke(post(documented.open))).toEqual(unavailable);
   });
 
-  test('that is silence is answered 503 after 3 s, however much time the function has', async () => {
+  test('that is silence is answered 503 after 3 s in all, however much time the function has', async () => {
     await using proxy = await startDynamoDBProxy(engine.endpoint);
-    proxy.intervene = ({ operation }) => (operation === 'PutItem' ? hanging : undefined);
+    proxy.fault('UpdateItem', hanging);
+    proxy.fault('PutItem', hanging, hanging, hanging);
     const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
     const began = Date.now();
     expect(await invoke(post(saying('into silence')))).toEqual(unavailable);
-    expect(Date.now() - began).toBeLessThan(3_500);
-    expect(proxy.requests.filter((operation) => operation === 'PutItem').length).toBe(3);
+    expect(Date.now() - began).toBeLessThan(3_800);
+    expect(proxy.requests).toContain('PutItem');
   });
 
   test('that is throttling of each request once is overcome, however long the back-off', async () => {
