@@ -18,13 +18,15 @@ const isFound = (text: string, word: string) => foldUpTo(fold(word).length, text
 describe('for every code point of Unicode', () => {
   const all = [...codePoints()];
 
-  test('the bound finds it by itself, and repeated, in white space, and before a letter and a mark', () => {
-    const different = all.filter((it) =>
-      [it, it.repeat(9), `\u3000${it}\ufeff`, `a${it}`, `${it}\u0345`].some(
-        (text) => !isFound(text, text),
-      ),
+  test('the bound finds it repeated in white space, and between a letter and a mark', () => {
+    const isMissed = (text: string) => {
+      const folded = fold(text);
+      return foldUpTo(folded.length, text) !== folded;
+    };
+    const missed = all.filter(
+      (it) => isMissed(`\u3000${it.repeat(5)}\ufeff`) || isMissed(`a${it}\u0345`),
     );
-    expect(different).toEqual([]);
+    expect(missed).toEqual([]);
   });
 
   // A text shrinks by 2 × 4 at most, because the canonical decomposition of its NFKC is its NFKD.
