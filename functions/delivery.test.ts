@@ -7,6 +7,7 @@ import { nameOf } from '../local/names.ts';
 import { Clock } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { startTestHarness, type TestHarness } from '../test/harness.ts';
+import { countedDuring } from '../test/metrics.ts';
 import { respondingWith } from '../test/proxy.ts';
 import { APPS } from '../test/vvchat.ts';
 
@@ -94,6 +95,12 @@ test('retry delivers what is due', async () => {
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
   expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('first')]]);
   expect(console.info).toHaveBeenLastCalledWith({ message: 'due rows delivered', replied: 1 });
+});
+
+test('retry counts no events, so that silence is a number', async () => {
+  const { handler } = await import('./retry.ts');
+  const counted = await countedDuring(() => handler(sample('retry'), within(300_000)));
+  expect(counted).toContainEqual({ Events: 0 });
 });
 
 test('retry logs that nothing is due', async () => {

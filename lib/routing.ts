@@ -8,6 +8,7 @@ import {
   type Robot,
   type Route,
 } from './define-robot.ts';
+import { foldUpTo } from './fold.ts';
 import { SafeError } from './safe-error.ts';
 import { type Command, checkCommand, isCommand } from './vvchat/command.ts';
 
@@ -44,14 +45,29 @@ export async function ask(robot: Robot, question: Question): Promise<readonly Co
   return commands;
 }
 
-function handle({ definition }: Robot, question: Question): Answer | Promise<Answer> {
+function handle(robot: Robot, question: Question): Answer | Promise<Answer> {
+  const { definition } = robot;
   if (question.event !== 'at') return definition[question.event]?.(question) ?? null;
-  for (const [when, then] of definition.at ?? []) {
-    const match = matchOf(when, question);
+  const folded = lazily(() => foldUpTo(robot.longestWord, question.text));
+  for (const route of definition.at ?? []) {
+    const [when, then] = route;
+    const match = matchOf(when, question, () => isAmong(robot.words.get(route), folded()));
     if (match) return then({ ...question, match, group: (name) => groupOf(when, match, name) });
   }
   return null;
 }
+
+/** Once, and only if it is needed: several routes by words share what a text folds to. */
+function lazily<T>(compute: () => T): () => T {
+  let computed: { readonly value: T } | undefined;
+  return () => {
+    computed ??= { value: compute() };
+    return computed.value;
+  };
+}
+
+const isAmong = (words: ReadonlySet<string> | undefined, folded: string | undefined): boolean =>
+  folded !== undefined && words?.has(folded) === true;
 
 function commandsIn(answer: Answer): readonly Command[] {
   if (answer === undefined) {
@@ -64,13 +80,14 @@ function commandsIn(answer: Answer): readonly Command[] {
   throw new InvalidAnswerError('An answer is made of sendText, openWebview and the like.');
 }
 
-function matchOf(when: Route[0], question: MentionContext): RegExpMatchArray | null {
+function matchOf(
+  when: Route[0],
+  question: MentionContext,
+  isOneOfItsWords: () => boolean,
+): RegExpMatchArray | null {
   const { text } = question;
   if (when instanceof RegExp) return when.exec(text);
-  const isMatch =
-    typeof when === 'function'
-      ? matchesPredicate(when, question)
-      : [when].flat().some((word) => folded(word) === folded(text));
+  const isMatch = typeof when === 'function' ? matchesPredicate(when, question) : isOneOfItsWords();
   return isMatch ? WHOLE_TEXT.exec(text) : null;
 }
 
@@ -81,9 +98,6 @@ function matchesPredicate(predicate: Predicate, question: MentionContext): boole
 }
 
 const WHOLE_TEXT = /^.*$/su;
-
-/** Upper-casing first unites what lower-casing alone keeps apart, such as ß and ss. */
-const folded = (text: string) => text.normalize('NFKC').toUpperCase().toLowerCase().trim();
 
 function groupOf(when: Route[0], { groups = {} }: RegExpMatchArray, name: string): string {
   if (Object.hasOwn(groups, name)) return groups[name] ?? '';
