@@ -240,6 +240,13 @@ const TABLE: readonly Row[] = [
     failed('VVChat answered 400'),
   ],
   ['reply', 'send', '400 with an endless body', [endless(400)], failed('VVChat answered 400')],
+  [
+    'reply',
+    'send',
+    '200 with `err_code`',
+    [respondingWith(200, { err_code: 40_004, err_msg: 'no such session' })],
+    failed('VVChat answered 200 (err_code 40004): no such session'),
+  ],
   ['reply', 'send', '200 with an endless body', [carriedOut(endless(200))], replied],
   [
     'reply',
