@@ -262,6 +262,13 @@ const TABLE: readonly Row[] = [
     times(3, endless(400)),
     failed('VVChat answered 400'),
   ],
+  [
+    'reply',
+    'send',
+    '200 with `err_code`',
+    times(2, respondingWith(200, { err_code: 40_004, err_msg: 'no such session' })),
+    failed('VVChat answered 200 (err_code 40004): no such session'),
+  ],
   ['reply', 'send', '200 with an endless body', [carriedOut(endless(200))], replied],
   [
     'reply',

@@ -23,10 +23,10 @@ const REPLY_TIMEOUT_MS = 90_000;
 
 const NEIGHBOURS = Array.from({ length: 9 }, (_, i) => `neighbour ${i}`);
 
-/** Puts a spinning message among its neighbours, and has each send take 500 ms, so that sends are in flight. */
+/** Puts a spinning message among its neighbours, and has each send take 3 s, so that it is answered during the spin. */
 async function startScene(spinning: string) {
   const on = await startDeployed();
-  on.vvchat.intervene = ({ operation }) => (operation === 'token' ? undefined : delaying(500));
+  on.vvchat.intervene = ({ operation }) => (operation === 'token' ? undefined : delaying(3_000));
   const warm = await on.put(saying('warm up'));
   await (await on.start('reply')).invoke(inserted(warm));
   const texts = [...NEIGHBOURS.slice(0, 5), spinning, ...NEIGHBOURS.slice(5)];
@@ -47,7 +47,7 @@ const unknownOf = async (on: Deployed, keys: readonly Key[]) =>
   (await Promise.all(keys.map(on.read))).map(({ unknown }) => unknown);
 
 describe.concurrent('a handler that spins for 100 s costs its neighbours no repeat', () => {
-  test.for(['spin for 100 s', 'after 250 ms spin for 100 s'])(
+  test.for(['spin for 100 s', 'after 2000 ms spin for 100 s'])(
     'in a run of retry: %s',
     async (spinning, { expect }) => {
       await using scene = await disposable(spinning);

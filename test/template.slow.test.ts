@@ -298,7 +298,8 @@ async function printedMetrics(): Promise<Metric[]> {
     await on.recover(key);
   };
   await answered('replied');
-  on.vvchat.fault('send', respondingWith(400));
+  // Once with a new token, and then with two tokens.
+  on.vvchat.fault('send', ...[1, 2, 3].map(() => respondingWith(400)));
   await answered('failed');
   on.vvchat.fault('send', resettingAfter);
   await answered('unknown outcome');

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hanging, resetting, respondingWith } from '../../test/proxy.ts';
 import { type FakeVVChat, startVVChat } from '../../test/vvchat.ts';
@@ -333,6 +334,29 @@ describe('an answer', () => {
     });
     await send();
   });
+});
+
+test('a blocked thread makes no outcome unknown: an answer is read, and what waits for a connection is not sent', async () => {
+  const server = new Worker(
+    `const { createServer } = require('node:http');
+    const { parentPort } = require('node:worker_threads');
+    const server = createServer((request, answer) => {
+      parentPort.postMessage('received');
+      setTimeout(() => answer.end('{}'), 200);
+    }).listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+    { eval: true },
+  );
+  const [port] = await once(server, 'message');
+  const sent = send(createRobotApi(`http://127.0.0.1:${port}`));
+  await once(server, 'message');
+  let others = 0;
+  server.on('message', () => others++);
+  const unsent = faultOf(send(createRobotApi(`http://127.0.0.1:${port}`)));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REQUEST_MS + 500);
+  await expect(sent).resolves.toBeUndefined();
+  expect(await unsent).toMatchObject({ fault: 'unreachable' });
+  await server.terminate();
+  expect(others).toBe(0);
 });
 
 describe('a missing answer', () => {

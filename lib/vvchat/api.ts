@@ -131,6 +131,9 @@ function hasError({ body }: HttpAnswer): boolean {
 /**
  * Sends one request over a connection of its own. A connection kept from an earlier invocation may be dead, and a
  * reset on it would leave the outcome unknown.
+ *
+ * If a robot blocks the thread, overdue timers run before what has arrived is read. An immediate runs after it, so that
+ * no command counts as of unknown outcome whose answer is there.
  */
 function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   const secure = url.protocol === 'https:';
@@ -143,10 +146,12 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
     headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
   });
   const destroy = () => void request.destroy();
-  const timer = afterInput(REQUEST_MS, () => {
+  const timer = setTimeout(() => {
     isLate = true;
-    destroy();
-  });
+    // Without a connection nothing was sent, and nothing may be once there is one.
+    if (connected) setImmediate(destroy);
+    else destroy();
+  }, REQUEST_MS);
   request.on('socket', (socket) => {
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       connected = true;
@@ -159,7 +164,7 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
       retryAfter: response.headers['retry-after'],
     };
     const isSent = isSuccess(head) && body !== undefined;
-    const late = isSent ? afterInput(BODY_MS, destroy) : undefined;
+    const late = isSent ? setTimeout(() => setImmediate(destroy), BODY_MS) : undefined;
     const text = await readBody(response);
     clearTimeout(late);
     resolve(text === undefined ? head : { ...head, body: text });
@@ -183,13 +188,6 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   request.end(body);
   return promise;
 }
-
-/**
- * A timer that lets what has arrived be read first. If a robot blocked the thread, its timers come before its input, and
- * a command would be of unknown outcome whose answer is there.
- */
-const afterInput = (milliseconds: number, then: () => void) =>
-  setTimeout(() => setImmediate(then), milliseconds);
 
 /** The status came, so an error of the connection is not reported. */
 async function readBody(response: http.IncomingMessage): Promise<string | undefined> {
