@@ -159,6 +159,7 @@ describe('a row whose command has one send left', () => {
     expect(await run()).toEqual({ failed: 2, skipped: 1 });
     expect(await on.read(items[0] as Item)).toMatchObject({ last_error: 'outcome unknown' });
     expect(await on.read(items[1] as Item)).toMatchObject({ last_error: 'outcome unknown' });
+    on.clock.advance(1);
     expect(await run()).toEqual({ replied: 1 });
   });
 
