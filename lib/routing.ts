@@ -23,13 +23,15 @@ export class InvalidAnswerError extends SafeError {
 }
 
 const MAX_COMMANDS = 20;
-const MAX_ANSWER_BYTES = 64 * 1024;
+
+/** The answer lies in the row, and each command that is sent costs a write of the whole row: a unit per KB. */
+const MAX_ANSWER_BYTES = 16 * 1024;
 
 /**
  * Asks the robot for its answer.
  *
  * @returns the commands in the order in which they are to be sent; none where the robot has nothing to answer
- * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 64 KiB of JSON
+ * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 16 KiB of JSON
  * @throws {InvalidCommandError} for a command that the session does not have
  * @throws whatever the handler throws
  */
