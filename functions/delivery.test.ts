@@ -37,6 +37,7 @@ beforeEach(() => {
     ...around.engine.environment,
     INBOX_TABLE: nameOf('inbox'),
     TOKENS_TABLE: nameOf('tokens'),
+    MUTES_TABLE: nameOf('mutes'),
     VVCHAT_API_URL: around.vvchat.url,
     INBOX_RETENTION_DAYS: '30',
     ROBOT_TIMEOUT_SECONDS: '60',
@@ -46,7 +47,7 @@ beforeEach(() => {
 });
 
 const within = (milliseconds: number) =>
-  ({ getRemainingTimeInMillis: () => milliseconds }) as Context;
+  ({ awsRequestId: 'request', getRemainingTimeInMillis: () => milliseconds }) as Context;
 
 /** Stream records of rows. */
 const inserted = (...keys: Key[]): DynamoDBStreamEvent => ({
@@ -88,7 +89,7 @@ test('reply rejects records of another table', async () => {
 test('retry delivers what is due', async () => {
   const { handler } = await import('./retry.ts');
   const first = await around.put(saying('first'));
-  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', 0);
+  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', { none: true });
   around.vvchat.carried.length = 0;
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
   expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('first')]]);

@@ -2,7 +2,12 @@ import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
 import { robotIn } from '../lib/define-robot.ts';
 import { deliverBatch } from '../lib/delivery/deliver.ts';
-import { createDelivery, type Summary, summaryOf } from '../lib/delivery/delivery.ts';
+import {
+  createDelivery,
+  forInvocation,
+  type Summary,
+  summaryOf,
+} from '../lib/delivery/delivery.ts';
 import type { Key } from '../lib/inbox/item.ts';
 import * as author from '../robot/robot.ts';
 
@@ -13,9 +18,8 @@ export const handler = async (
   { Records }: DynamoDBStreamEvent,
   context: Context,
 ): Promise<Summary> => {
-  const deadline = Date.now() + context.getRemainingTimeInMillis();
   const keys = Records.map(keyOf);
-  return summaryOf(await deliverBatch({ ...delivery, deadline }, keys));
+  return summaryOf(await deliverBatch(forInvocation(delivery, 'reply', context), keys));
 };
 
 function keyOf({ dynamodb }: DynamoDBRecord): Key {

@@ -164,6 +164,38 @@ describe('the webhook', () => {
     ]);
   });
 
+  test('notes a duplicate in the row that it duplicates', async () => {
+    const invoke = await load();
+    const event = post(saying('twice'));
+    const { event_id } = (await invoke(event)).body;
+    await invoke(event);
+    const { session_open_id } = documented.at.data.session;
+    expect(await read('inbox', { session_open_id, event_id })).toMatchObject({
+      duplicates: 1,
+      last_duplicate_at: expect.stringMatching(/Z$/),
+    });
+  });
+
+  test('answers a duplicate that cannot be noted', async () => {
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    proxy.intervene = ({ body }) =>
+      body.includes('last_duplicate_at') ? failing(400, 'AccessDeniedException') : undefined;
+    const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+    const event = post(saying('not noted'));
+    const { event_id } = (await invoke(event)).body;
+    expect(await invoke(event)).toEqual(ok({ status: 'duplicate', event: 'at', event_id }));
+    expect(log.warn.mock.calls).toEqual([
+      [
+        {
+          message: 'duplicate not noted',
+          event_id,
+          error: 'AccessDeniedException',
+          at: expect.any(Array),
+        },
+      ],
+    ]);
+  });
+
   test('queues the event of a robot that was pulled into a group', async () => {
     const invoke = await load();
     expect(await invoke(post(documented.join))).toEqual(

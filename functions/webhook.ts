@@ -12,6 +12,7 @@ import {
   type Request,
   type Response,
 } from '../lib/http.ts';
+import { noteDuplicate } from '../lib/inbox/duplicate.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import { errorFields, log } from '../lib/log.ts';
 import { recordMembership } from '../lib/membership.ts';
@@ -122,6 +123,16 @@ async function accept(
     arrival.value,
     DEDUPE_WINDOW_SECONDS,
   );
+  if (status === 'duplicate') await noteInRow(table(INBOX_TABLE), event, event_id);
   log.info(`event ${status}`, { event: event.event, event_id });
   return { status, event: event.event, event_id };
+}
+
+/** The answer to a duplicate does not depend on the note. */
+async function noteInRow(table: Table, { data }: Event, event_id: string): Promise<void> {
+  try {
+    await noteDuplicate(table, { session_open_id: data.session.session_open_id, event_id });
+  } catch (error) {
+    log.warn('duplicate not noted', { event_id, ...errorFields(error) });
+  }
 }

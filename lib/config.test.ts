@@ -15,6 +15,7 @@ const webhook = {
 const delivery = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   TOKENS_TABLE: 'vvchat-robot-dev-tokens',
+  MUTES_TABLE: 'vvchat-robot-dev-mutes',
   VVCHAT_API_URL: 'https://vvchat.example/base/',
   APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
   INBOX_RETENTION_DAYS: '30',
@@ -88,6 +89,7 @@ describe('readDeliveryConfig', () => {
     expect(readDeliveryConfig(delivery)).toEqual({
       INBOX_TABLE: 'vvchat-robot-dev-inbox',
       TOKENS_TABLE: 'vvchat-robot-dev-tokens',
+      MUTES_TABLE: 'vvchat-robot-dev-mutes',
       VVCHAT_API_URL: 'https://vvchat.example/base',
       APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
       INBOX_RETENTION_DAYS: 30,

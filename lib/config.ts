@@ -104,6 +104,7 @@ const Delivery = v.pipe(
   v.object({
     INBOX_TABLE: table,
     TOKENS_TABLE: table,
+    MUTES_TABLE: table,
     VVCHAT_API_URL: v.pipe(
       v.string(),
       v.check(

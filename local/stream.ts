@@ -86,13 +86,13 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
   };
 }
 
-/** The rows that are not settled, oldest first. The index `due` has these and the failed ones. */
+/** The rows that are not settled, oldest first. The index `due` has these under numbers, and the failed ones. */
 async function pendingKeys(client: DynamoDBClient, table: string): Promise<Keys[]> {
   const pages = paginateScan({ client }, { TableName: table, IndexName: 'due' });
   const rows: { readonly keys: Keys; readonly dueAt: string }[] = [];
   for await (const { Items = [] } of pages) {
     for (const { session_open_id, event_id, due_shard, next_attempt_at } of Items) {
-      if (due_shard?.S === 'failed') continue;
+      if (!/^\d/.test(due_shard?.S ?? '')) continue;
       rows.push({ keys: { session_open_id, event_id } as Keys, dueAt: `${next_attempt_at?.S}` });
     }
   }

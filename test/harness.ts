@@ -1,6 +1,7 @@
 import type { Robot } from '../lib/define-robot.ts';
 import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
+import { createMutes } from '../lib/delivery/mutes.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import type { Item, Key } from '../lib/inbox/item.ts';
 import * as queries from '../lib/inbox/queries.ts';
@@ -49,6 +50,7 @@ export async function startTestHarness(clock: Clock): Promise<TestHarness> {
         robot,
         robotMs: ROBOT_MS,
         api,
+        mutes: createMutes(engine.table('mutes', clock)),
         tokens: createTokens(engine.table('tokens', clock), async (app_id) =>
           api.fetchToken(app_id, APPS.get(app_id) ?? ''),
         ),

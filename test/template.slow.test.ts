@@ -73,6 +73,7 @@ interface Statement {
   readonly Effect: string;
   readonly Action: string | string[];
   readonly Resource: unknown;
+  readonly Condition?: unknown;
 }
 
 function nameOf(resource: unknown): string {
@@ -111,6 +112,7 @@ describe('the roles', () => {
         'dynamodb:GetItem on InboxTable.Arn',
         'dynamodb:PutItem on InboxTable.Arn',
         'dynamodb:Query on InboxTable.Arn',
+        'dynamodb:UpdateItem on InboxTable.Arn',
       ],
     ],
     [
@@ -123,6 +125,7 @@ describe('the roles', () => {
         'dynamodb:GetShardIterator on InboxTable.StreamArn',
         'dynamodb:ListStreams on InboxTable.StreamArn',
         'dynamodb:GetItem on TokensTable.Arn',
+        'dynamodb:Query on MutesTable.Arn',
         'dynamodb:UpdateItem on TokensTable.Arn',
         KEYS,
       ],
@@ -135,6 +138,7 @@ describe('the roles', () => {
         // biome-ignore lint/suspicious/noTemplateCurlyInString: CloudFormation's
         'dynamodb:Query on ${InboxTable.Arn}/index/due',
         'dynamodb:GetItem on TokensTable.Arn',
+        'dynamodb:Query on MutesTable.Arn',
         'dynamodb:UpdateItem on TokensTable.Arn',
         KEYS,
       ],
@@ -142,6 +146,23 @@ describe('the roles', () => {
   ])('%sRole allows what its function needs and nothing else', (name, expected) => {
     expect(permissions(`${name}Role`)).toEqual([...expected, ...basics(name)].sort());
     expect(functionNamed(name).Role).toEqual({ 'Fn::GetAtt': [`${name}Role`, 'Arn'] });
+  });
+
+  test('WebhookRole may change no attribute of an inbox row but its duplicates', () => {
+    const { Policies } = resources.WebhookRole?.Properties ?? {};
+    const statements: Statement[] = Policies[0].PolicyDocument.Statement;
+    const updates = statements.filter(
+      ({ Action, Resource }) =>
+        [Action].flat().includes('dynamodb:UpdateItem') &&
+        [Resource].flat().map(nameOf).includes('InboxTable.Arn'),
+    );
+    const attributes = ['session_open_id', 'event_id', 'duplicates', 'last_duplicate_at'];
+    expect(updates.map(({ Condition }) => Condition)).toEqual([
+      {
+        'ForAllValues:StringEquals': { 'dynamodb:Attributes': attributes },
+        StringEqualsIfExists: { 'dynamodb:ReturnValues': 'NONE' },
+      },
+    ]);
   });
 
   test.each(FUNCTIONS)(
@@ -169,10 +190,10 @@ describe('the tables', () => {
     });
   });
 
-  test('TokensTable is deleted with the stack', () => {
-    expect(resources.TokensTable?.Type).toBe('AWS::DynamoDB::Table');
-    expect(resources.TokensTable).not.toHaveProperty('DeletionPolicy');
-    expect(resources.TokensTable?.Properties).not.toHaveProperty('DeletionProtectionEnabled');
+  test.each(['TokensTable', 'MutesTable'])('%s is deleted with the stack', (id) => {
+    expect(resources[id]?.Type).toBe('AWS::DynamoDB::Table');
+    expect(resources[id]).not.toHaveProperty('DeletionPolicy');
+    expect(resources[id]?.Properties).not.toHaveProperty('DeletionProtectionEnabled');
   });
 });
 

@@ -21,6 +21,8 @@ export class OutOfTimeError extends Error {
 interface Sent {
   readonly lease: Lease;
   readonly failure?: SendFailure;
+  /** Of a refusal: VVChat refused the command with two tokens, so neither was the reason. */
+  readonly isFinal?: boolean;
 }
 
 /**
@@ -35,7 +37,7 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
   let lease = unsent;
   try {
     let token: Token | undefined = await beforeDeadline(delivery, tokens.get(app_id));
-    for (;;) {
+    for (let refusals = 1; ; refusals++) {
       checkTime(delivery);
       // Kept even if there is no time left after it: a lease that is not the last one can write nothing.
       lease = await markSending(delivery.inbox, lease, REQUEST_MS);
@@ -46,10 +48,11 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
         delivery,
         tokens.replace(app_id, token),
       );
-      if (!other || (refusal.isDoubtful && isUnknown(lease.item))) {
-        return { lease, failure: refusal };
+      if (refusal.isDoubtful && isUnknown(lease.item)) {
+        return { lease, failure: refusal, isFinal: true };
       }
       if (refusal.isDoubtful) lease = await markUnknown(delivery.inbox, lease);
+      if (!other) return { lease, failure: refusal, isFinal: refusals > 1 };
       token = other;
     }
   } catch (failure) {

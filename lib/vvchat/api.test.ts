@@ -138,8 +138,8 @@ test('send has VVChat carry out a command', async () => {
 describe('an answer', () => {
   test.each([
     [429, 'busy'],
-    [500, 'busy'],
-    [502, 'busy'],
+    [500, 'doubtful'],
+    [502, 'doubtful'],
     [503, 'busy'],
     [504, 'unknown'],
     [302, 'busy'],

@@ -21,11 +21,12 @@ export interface FetchedToken {
  * - `unreachable`: nothing was sent
  * - `unknown`: the request, or a part of it, was sent, and its outcome cannot be known; a gateway that answers 504
  *   does not know it either
- * - `busy`: 429, another 5xx, or a redirect, which is not followed: nothing was carried out, and a retry may succeed
+ * - `doubtful`: another 5xx than 503 and 504: most likely nothing was carried out, but only VVChat knows
+ * - `busy`: 429, 503, or a redirect, which is not followed: nothing was carried out, and a retry may succeed
  * - `refused`: another 4xx: nothing was carried out, and the same request never will be; so counts a 2xx with an
  *   `err_code` in its body, which is not documented and may have been carried out nevertheless
  */
-export type VVChatFault = 'unreachable' | 'unknown' | 'busy' | 'refused';
+export type VVChatFault = 'unreachable' | 'unknown' | 'doubtful' | 'busy' | 'refused';
 
 /** A call that failed. Neither message nor detail holds a key or a token. */
 export class VVChatError extends Error {
@@ -227,7 +228,8 @@ function faultOf(answer: HttpAnswer, query: readonly string[], now: number): VVC
 
 function faultIn(status: number): VVChatFault {
   if (status === 504) return 'unknown';
-  return status === 429 || status < 400 || status >= 500 ? 'busy' : 'refused';
+  if (status === 429 || status === 503 || status < 400) return 'busy';
+  return status >= 500 ? 'doubtful' : 'refused';
 }
 
 /** Documented as a number. */
