@@ -82,6 +82,13 @@ export const REASONS: readonly Reason[] = [
     remedy: 'fix what VVChat names, then put the row back; if the session is gone, acknowledge it',
   },
   {
+    begins: 'VVChat answered 2xx …',
+    cause:
+      'VVChat named an error in a success, which is not documented and counts as a refusal; the command may have been carried out',
+    remedy:
+      'check in VVChat whether the command arrived; if not, put the row back with `--outcome-unknown`',
+  },
+  {
     begins: 'VVChat answered 5xx …',
     cause: 'VVChat had an error of its own',
     remedy: 'wait: it is retried by itself; if it lasts, ask VVChat',
