@@ -125,6 +125,8 @@ const Delivery = v.pipe(
       ),
     ),
     APP_KEYS: v.optional(appKeys),
+    /** Whether the messages of the robot's own errors are logged. lib/delivery/robot-error.ts reads it. */
+    LOG_ROBOT_ERRORS: v.optional(v.picklist(['true', 'false'], 'must be true or false'), 'true'),
     /** Days for which a settled row is kept. */
     INBOX_RETENTION_DAYS: wholeNumber(1, 3650),
   }),
