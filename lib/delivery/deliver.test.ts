@@ -315,7 +315,7 @@ test('a robot has as much time as its setting says', async () => {
   expect(await reply(item, robot, { robotMs: 50 })).toBe('postponed');
   expect(await around.read(item)).toMatchObject({
     robot_calls: 1,
-    last_error: 'RobotTimeoutError: The robot took over 0.05 s.',
+    last_error: 'RobotTimeoutError: The robot took over 0.05 s to answer at[0].',
   });
 });
 
@@ -543,7 +543,7 @@ describe('a send', () => {
     around.vvchat.requests.length = 0;
     const outcome = await deliverNew({ ...delivery, deadline: clock.now() + 90_000 }, item);
     expect(outcome).toBe('replied');
-    expect(around.vvchat.requests).toEqual(['send', 'token', 'send']);
+    expect(around.vvchat.requests).toEqual(['send', 'send', 'token', 'send']);
   });
 
   test('stops waiting for a token while the function still has time', async () => {
