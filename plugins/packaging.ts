@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
-import type { Metafile, PartialMessage, Plugin } from 'esbuild';
+import type { Metafile, Plugin } from 'esbuild';
 
 /*
  * What goes into a function's zip beside its bundle: the licences of all that is bundled, the project's own, and, for
@@ -29,14 +29,10 @@ const packaging: Plugin = {
     if (entry === undefined) return;
     build.initialOptions.metafile = true;
     build.onEnd(async ({ metafile, errors }) => {
-      if (!metafile || errors.length > 0) return undefined;
+      if (!metafile || errors.length > 0) return;
       const buildFolder = join(outdir, relative(dirname(resolve(root, entry)), root));
       const folder = folderOf(buildFolder, basename(entry, extname(entry)));
-      const [, warnings] = await Promise.all([
-        finishSourceMaps(metafile, root),
-        writeLicences(metafile, root, folder),
-      ]);
-      return { warnings };
+      await Promise.all([finishSourceMaps(metafile, root), writeLicences(metafile, root, folder)]);
     });
   },
 };
@@ -79,12 +75,8 @@ interface Bundled {
   readonly texts: readonly string[];
 }
 
-/** @returns a warning for every package that states no licence */
-async function writeLicences(
-  { outputs }: Metafile,
-  root: string,
-  folder: string,
-): Promise<PartialMessage[]> {
+/** Warns of every package that states no licence. */
+async function writeLicences({ outputs }: Metafile, root: string, folder: string): Promise<void> {
   const paths = Object.values(outputs).flatMap(({ inputs }) =>
     Object.entries(inputs)
       .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
@@ -99,11 +91,20 @@ async function writeLicences(
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, THIRD_PARTY), licencesOf(packages));
   if (existsSync(join(root, OWN))) await copyFile(join(root, OWN), join(folder, OWN));
-  return packages
-    .filter(({ license, texts }) => license === undefined && texts.length === 0)
-    .map(({ name, version }) => ({
-      text: `${name} ${version} is bundled and states no licence: neither a licence file nor "license" in its package.json. Ask its author, or replace it.`,
-    }));
+  for (const { name, version, license, texts } of packages) {
+    if (license === undefined && texts.length === 0) warnOf(`${name} ${version}`);
+  }
+}
+
+/** One that is in several functions is warned of once. serverless-esbuild prints no warnings of esbuild's. */
+const warnedOf = new Set<string>();
+
+function warnOf(title: string): void {
+  if (warnedOf.has(title)) return;
+  warnedOf.add(title);
+  console.warn(
+    `${title} is bundled and states no licence: it has neither a licence file nor "license" in its package.json. Ask its author, or replace it.`,
+  );
 }
 
 /** The folder of the package that a file is of; nothing for the project's own, and for what no file is behind. */
