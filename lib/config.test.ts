@@ -94,7 +94,17 @@ describe('readDeliveryConfig', () => {
       APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
       INBOX_RETENTION_DAYS: 30,
       ROBOT_TIMEOUT_SECONDS: 60,
+      LOG_ROBOT_ERRORS: 'true',
     });
+  });
+
+  test('withholds the messages of errors only if it is set to, in so many words', () => {
+    expect(readDeliveryConfig({ ...delivery, LOG_ROBOT_ERRORS: 'false' })).toMatchObject({
+      LOG_ROBOT_ERRORS: 'false',
+    });
+    expect(() => readDeliveryConfig({ ...delivery, LOG_ROBOT_ERRORS: 'no' })).toThrow(
+      new ConfigError('LOG_ROBOT_ERRORS must be true or false.'),
+    );
   });
 
   test('accepts the keys themselves, with any character but a comma', () => {

@@ -126,6 +126,8 @@ const Delivery = v.pipe(
       ),
     ),
     APP_KEYS: v.optional(appKeys),
+    /** Whether the messages of the robot's own errors are logged. lib/delivery/robot-error.ts reads it. */
+    LOG_ROBOT_ERRORS: v.optional(v.picklist(['true', 'false'], 'must be true or false'), 'true'),
     /** Days for which a settled row is kept. */
     INBOX_RETENTION_DAYS: wholeNumber(1, 3650),
     /** Seconds that the robot may take for an answer: at most ROBOT_MS of lib/delivery/budgets.ts. */

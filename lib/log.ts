@@ -1,6 +1,18 @@
 import { SafeError } from './safe-error.ts';
 
-type Fields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+type Fields = Readonly<
+  Record<string, string | number | boolean | readonly string[] | readonly ErrorFields[] | undefined>
+>;
+
+/** An error in a log entry. */
+export type ErrorFields = {
+  /** Its class. */
+  readonly error: string;
+  /** Its message. */
+  readonly detail?: string;
+  /** Its places in the code. */
+  readonly at: readonly string[];
+};
 
 /** Logs one line. Lambda's JSON log format adds the time, the level and the request ID. */
 export const log = {
@@ -13,11 +25,7 @@ export const log = {
  * The fields of a caught error that are safe to log: its class, its places in the code, and its message if it is a
  * {@link SafeError}. Messages, causes and properties of other errors may hold URLs, keys and users' texts.
  */
-export function errorFields(error: unknown): {
-  error: string;
-  detail?: string;
-  at: readonly string[];
-} {
+export function errorFields(error: unknown): ErrorFields {
   if (!(error instanceof Error)) return { error: typeof error, at: [] };
   const at = (error.stack ?? '')
     .replace(error.message, '')

@@ -14,6 +14,8 @@ export const UNITS = {
   Failures: 'Count',
   /** Commands that may have been carried out twice, or not at all. */
   UnknownOutcomes: 'Count',
+  /** Calls of the robot that threw, took too long, or returned what cannot be sent. */
+  RobotErrors: 'Count',
   /** From the acceptance of an event to the end of its reply. */
   ReplyMilliseconds: 'Milliseconds',
   /** Time since the oldest of the due rows was accepted or redriven; 0 when none is due. */

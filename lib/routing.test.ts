@@ -176,12 +176,12 @@ describe('a handler', () => {
     );
   });
 
-  test('may return 64 KiB of JSON and no byte more', async () => {
+  test('may return 16 KiB of JSON and no byte more', async () => {
     const frame = JSON.stringify([sendText('x')]).length - 1;
     const long = (bytes: number) => answering(() => sendText('x'.repeat(bytes - frame)));
-    expect(await ask(long(65_536), at('x'))).toHaveLength(1);
-    await expect(ask(long(65_537), at('x'))).rejects.toThrow(
-      new InvalidAnswerError('An answer has at most 65536 bytes of JSON.'),
+    expect(await ask(long(16_384), at('x'))).toHaveLength(1);
+    await expect(ask(long(16_385), at('x'))).rejects.toThrow(
+      new InvalidAnswerError('An answer has at most 16384 bytes of JSON.'),
     );
   });
 });

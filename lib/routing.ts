@@ -23,18 +23,25 @@ export class InvalidAnswerError extends SafeError {
 }
 
 const MAX_COMMANDS = 20;
-const MAX_ANSWER_BYTES = 64 * 1024;
+
+/** The answer lies in the row, and each command that is sent costs a write of the whole row: a unit per KB. */
+const MAX_ANSWER_BYTES = 16 * 1024;
 
 /**
  * Asks the robot for its answer.
  *
+ * @param onRoute called with the route that answers, such as `at[0]`, before its handler
  * @returns the commands in the order in which they are to be sent; none where the robot has nothing to answer
- * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 64 KiB of JSON
+ * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 16 KiB of JSON
  * @throws {InvalidCommandError} for a command that the session does not have
  * @throws whatever the handler throws
  */
-export async function ask(robot: Robot, question: Question): Promise<readonly Command[]> {
-  const commands = commandsIn(await handle(robot, question));
+export async function ask(
+  robot: Robot,
+  question: Question,
+  onRoute: (route: string) => void = () => {},
+): Promise<readonly Command[]> {
+  const commands = commandsIn(await handle(robot, question, onRoute));
   if (commands.length > MAX_COMMANDS) {
     throw new InvalidAnswerError(`An answer has at most ${MAX_COMMANDS} commands.`);
   }
@@ -45,14 +52,20 @@ export async function ask(robot: Robot, question: Question): Promise<readonly Co
   return commands;
 }
 
-function handle(robot: Robot, question: Question): Answer | Promise<Answer> {
+function handle(
+  robot: Robot,
+  question: Question,
+  onRoute: (route: string) => void,
+): Answer | Promise<Answer> {
   const { definition } = robot;
   if (question.event !== 'at') return definition[question.event]?.(question) ?? null;
   const folded = lazily(() => foldUpTo(robot.longestWord, question.text));
-  for (const route of definition.at ?? []) {
+  for (const [i, route] of (definition.at ?? []).entries()) {
     const [when, then] = route;
     const match = matchOf(when, question, () => isAmong(robot.words.get(route), folded()));
-    if (match) return then({ ...question, match, group: (name) => groupOf(when, match, name) });
+    if (!match) continue;
+    onRoute(`at[${i}]`);
+    return then({ ...question, match, group: (name) => groupOf(when, match, name) });
   }
   return null;
 }

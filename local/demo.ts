@@ -8,6 +8,7 @@ import { freePorts, SERVERS } from './ports.ts';
 import { describe } from './simulator/conversation.ts';
 import type { ReceivedCommand } from './simulator/robot-api.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
+import { printVisibly } from './terminal.ts';
 
 /** A robot has 60 s for a reply. An attempt that failed is repeated when the next minute begins. */
 const TIMEOUT_MS = 130_000;
@@ -114,6 +115,7 @@ async function showMemberships({ client }: Stack): Promise<void> {
   );
 }
 
+printVisibly();
 process.exitCode = await demo().then(
   () => 0,
   (error: unknown) => {

@@ -1,4 +1,3 @@
-import './offline/loopback.ts';
 import { once } from 'node:events';
 import { createServer, Server } from 'node:http';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
@@ -6,6 +5,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import dynalite from 'dynalite';
 import { Hono } from 'hono';
 import { nameOf } from './names.ts';
+import { type Admission, admit } from './offline/loopback.ts';
 import { GRACE_MS, startOffline } from './offline/offline.ts';
 import { HOST, type Ports, type ServerName } from './ports.ts';
 import { createRobotApiSimulator, type ReceivedCommand } from './simulator/robot-api.ts';
@@ -45,6 +45,10 @@ const APPS = new Map([
 /** The token in the event URL of stage local. */
 export const WEBHOOK_PATH = '/vvchat/events?token=local';
 
+/** Its scripts are inline, so that others cannot be kept from running; but none may call any other address. */
+const ADMIN_POLICY =
+  "default-src 'self' 'unsafe-inline' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'";
+
 /**
  * Starts everything that the robot needs on this machine: DynamoDB with its tables and stream, VVChat's robot API
  * and the studio, API Gateway and Lambda, and dynamodb-admin.
@@ -66,7 +70,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   };
   const url = (server: ServerName) => `http://${HOST}:${ports[server]}`;
   const client = createLocalClient(url('dynamodb'));
-  const listen = async (server: Server, name: ServerName) => {
+  const listen = async (server: Server, name: ServerName, admission: Admission = {}) => {
+    admit(server, admission);
     server.listen(ports[name], HOST);
     await once(server, 'listening');
     cleanUps.push(() => close(server));
@@ -77,7 +82,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await createTables(client);
     onReady('dynamodb', url('dynamodb'));
     const admin = await import('dynamodb-admin');
-    await listen(createServer(admin.createServer({ dynamoDbClient: client })), 'dynamodbAdmin');
+    // Its pages run scripts that a link may bring along.
+    const app = createServer(admin.createServer({ dynamoDbClient: client }));
+    await listen(app, 'dynamodbAdmin', {
+      linkedFromPort: ports.vvchat,
+      contentSecurityPolicy: ADMIN_POLICY,
+    });
     onReady('dynamodbAdmin', url('dynamodbAdmin'));
   };
   const startVVChat = async () => {
@@ -101,7 +111,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       .use('/robotapi/*', ...studio.before)
       .route('/', studio.app)
       .route('/', robotApi);
-    await listen(createAdaptorServer({ fetch }) as Server, 'vvchat');
+    await listen(createAdaptorServer({ fetch }) as Server, 'vvchat', { linkable: ['/'] });
     onReady('vvchat', url('vvchat'));
   };
   const startFunctions = async () => {

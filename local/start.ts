@@ -3,6 +3,7 @@ import { OfflineError } from './offline/offline.ts';
 import { checkPorts, configuredPorts, PortError, SERVERS } from './ports.ts';
 import { describe } from './simulator/conversation.ts';
 import { type Stack, startStack, WEBHOOK_PATH } from './stack.ts';
+import { printVisibly } from './terminal.ts';
 
 /** `npm start`: the robot on this machine, until Ctrl-C. */
 async function start(): Promise<number> {
@@ -54,6 +55,7 @@ Or, in another terminal:
 
 Edit robot/robot.ts and save: the next message gets the new reply. Ctrl-C stops everything.`;
 
+printVisibly();
 const exitCode = await start().catch((error: unknown) => {
   console.error(
     error instanceof PortError || error instanceof OfflineError ? error.message : error,

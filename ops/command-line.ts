@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { printVisibly } from '../local/terminal.ts';
 
 /*
  * What the operator's commands share. A new command is a file beside this one, and a script in package.json.
@@ -70,6 +71,7 @@ export function duration(text: string): number {
 
 /** Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if its options make no sense. */
 export async function run(command: Command, work: () => Promise<void>): Promise<void> {
+  printVisibly();
   try {
     process.loadEnvFile();
   } catch {

@@ -52,7 +52,7 @@ describe('the words for a last_error', () => {
   test.each<[string, readonly Fault[]]>([
     ['VVChat answered 429 …', [respondingWith(429)]],
     ['VVChat answered 4xx …', [respondingWith(404)]],
-    ['VVChat answered 2xx …', [respondingWith(200, { err_code: 40_004, err_msg: 'x' })]],
+    ['VVChat answered 2xx …', [respondingWith(200, { err_code: 1 })]],
     ['VVChat answered 5xx …', [respondingWith(503)]],
     ['VVChat answered 5xx …', [respondingWith(504)]],
     ['VVChat answered 3xx …', [respondingWith(302)]],

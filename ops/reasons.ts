@@ -84,7 +84,7 @@ export const REASONS: readonly Reason[] = [
   {
     begins: 'VVChat answered 2xx …',
     cause:
-      "VVChat's answer named an error, which counts as a refusal; VVChat does not document this, so the command may have been carried out",
+      'VVChat named an error in a success, which is not documented and counts as a refusal; the command may have been carried out',
     remedy:
       'check in VVChat whether the command arrived; if not, put the row back with `--outcome-unknown`',
   },

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Loader, Metafile, OnResolveResult, Plugin } from 'esbuild';
+import packaging from './packaging.ts';
 
 /*
  * lib/aws/ configures its clients of AWS's SDK by parts of its own. This plugin leaves out of the bundles what is
@@ -141,7 +142,7 @@ const awsSdk: Plugin = {
   },
 };
 
-export default [awsSdk];
+export default [awsSdk, packaging];
 
 const isOurs = (importer: string): boolean =>
   OURS.some((folder) => importer.startsWith(join(ROOT, folder, '/')));

@@ -50,7 +50,7 @@ describe.concurrent('a stage on AWS', () => {
     expect(output).not.toMatch(/my-secret/);
   });
 
-  test('is packaged with its settings: a zip for each function, with nothing else in it', async () => {
+  test('is packaged with its settings: a zip for each function, with its bundle, licences and map alone', async () => {
     const { code, output } = await serverless('package --stage dev --package package', SETTINGS);
     expect(code, output).toBe(0);
     const folder = join(project.folder, 'package');
@@ -59,7 +59,13 @@ describe.concurrent('a stage on AWS', () => {
     for (const zip of zips) {
       const listing = project.start(['unzip', '-Z1', join(folder, zip)]);
       expect(await listing.ends()).toBe(0);
-      expect(listing.output()).toBe(`functions/${zip.replace('.zip', '.cjs')}\n`);
+      const bundle = `functions/${zip.replace('.zip', '.cjs')}`;
+      expect(listing.output().trim().split('\n').sort()).toEqual([
+        'LICENSE',
+        'THIRD-PARTY-LICENSES.txt',
+        bundle,
+        ...(zip === 'webhook.zip' ? [] : [`${bundle}.map`]),
+      ]);
     }
     const template = await readFile(join(folder, TEMPLATE), 'utf8');
     const functions = Object.values(JSON.parse(template).Resources as Record<string, Resource>)
@@ -94,6 +100,47 @@ describe('a robot that answers nothing', () => {
     expect(await run.ends(), run.output()).toBe(0);
     const template = await readFile(join(silent.folder, 'package', TEMPLATE), 'utf8');
     expect(template).toContain('"ROUTED_EVENTS": "none"');
+  });
+});
+
+describe("a robot with packages of its author's", () => {
+  test('is packaged with their licences, and with a warning about one that states none', async () => {
+    await using project = await copyProject();
+    const add = async (name: string, fields: object, files: Record<string, string> = {}) => {
+      const all = {
+        'package.json': JSON.stringify({ name, version: '1.2.3', main: 'index.js', ...fields }),
+        'index.js': `module.exports = '${name}';`,
+        ...files,
+      };
+      for (const [file, text] of Object.entries(all)) {
+        await project.write(`node_modules/${name}/${file}`, text);
+      }
+    };
+    await add('with-a-file', {}, { LICENSE: 'Copyright of the file' });
+    await add('with-a-field', { license: 'ISC' });
+    await add('with-neither', {});
+    await project.change(
+      'robot/robot.ts',
+      (source) =>
+        `${source}\nvoid [require('with-a-file'), require('with-a-field'), require('with-neither')];\n`,
+    );
+    const run = project.start(['serverless', 'package', '--package', 'package']);
+    expect(await run.ends(), run.output()).toBe(0);
+    expect(run.output()).toMatch(/with-neither 1\.2\.3 is bundled and states no licence/);
+    const licences = async (name: string) => {
+      const zip = join(project.folder, 'package', `${name}.zip`);
+      const shown = project.start(['unzip', '-p', zip, 'THIRD-PARTY-LICENSES.txt']);
+      expect(await shown.ends()).toBe(0);
+      return shown.output();
+    };
+    for (const name of ['reply', 'retry']) {
+      const text = await licences(name);
+      expect(text).toContain('with-a-file 1.2.3\n\nCopyright of the file');
+      expect(text).toContain('with-a-field 1.2.3\n\nLicense: ISC');
+      expect(text).toContain('with-neither 1.2.3\n\nIt states no licence');
+      for (const ours of ['valibot', '@aws-sdk/client-dynamodb']) expect(text).toContain(ours);
+    }
+    expect(await licences('webhook')).not.toMatch(/with-/);
   });
 });
 

@@ -7,7 +7,7 @@ import { type Browser, chromium } from 'playwright-core';
  *
  * @throws when there is none, because browser tests must not be skipped
  */
-export function launch(): Promise<Browser> {
+export function launch(more: readonly string[] = []): Promise<Browser> {
   const executablePath = process.env.CHROMIUM ?? onPath('chromium') ?? onPath('google-chrome');
   if (executablePath === undefined) {
     throw new Error(
@@ -22,6 +22,7 @@ export function launch(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...more,
     ],
   });
 }

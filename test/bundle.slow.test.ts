@@ -27,10 +27,16 @@ beforeAll(async () => {
   shipped = await packaged();
 }, 60_000);
 
-test('a zip holds the bundle alone, without a source map', async () => {
+test('a zip holds the bundle, the licences, and a map for the author of the robot, which Node does not read', async () => {
   for (const name of Object.keys(BUDGETS) as FunctionName[]) {
     const files = await readdir(join(shipped.folder, name), { recursive: true });
-    expect(files.sort()).toEqual(['functions', `functions/${name}.cjs`]);
+    expect(files.sort()).toEqual([
+      'LICENSE',
+      'THIRD-PARTY-LICENSES.txt',
+      'functions',
+      `functions/${name}.cjs`,
+      ...(name === 'webhook' ? [] : [`functions/${name}.cjs.map`]),
+    ]);
     expect(await readFile(handlerFile(shipped, name), 'utf8')).not.toContain('sourceMappingURL');
   }
 });

@@ -123,6 +123,18 @@ const failed = (last_error: string): Outcome => ({
   },
 });
 
+/** It may have been carried out. */
+const doubtfullyRefused = (last_error: string): Outcome => {
+  const refused = failed(last_error);
+  return {
+    words: `${refused.words}; the row lists it under \`unknown\``,
+    check: async (scene) => {
+      await refused.check(scene);
+      expect(await scene.on.read(scene.key)).toMatchObject({ unknown: [0] });
+    },
+  };
+};
+
 const unknown = (times: 1 | 2): Outcome => ({
   words: `outcome unknown: sent again when VVChat has answered another message, or after 15 minutes, so carried out ${times === 1 ? 'once' : 'twice'}; the row lists it under \`unknown\``,
   check: async (scene) => {
@@ -267,7 +279,7 @@ const TABLE: readonly Row[] = [
     'send',
     '200 with `err_code`',
     times(2, respondingWith(200, { err_code: 40_004, err_msg: 'no such session' })),
-    failed('VVChat answered 200 (err_code 40004): no such session'),
+    doubtfullyRefused('VVChat answered 200 (err_code 40004): no such session'),
   ],
   ['reply', 'send', '200 with an endless body', [carriedOut(endless(200))], replied],
   [

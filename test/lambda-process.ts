@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { inspect } from 'node:util';
 import type { Context } from 'aws-lambda';
 
 /*
@@ -21,6 +22,8 @@ export const HEAP = 'heap';
 const { CLOCK_FILE = '', CLOCK_SKEW_MS = '0' } = process.env;
 const { now } = Date;
 Date.now = () => now() + Number(readFileSync(CLOCK_FILE, 'utf8')) + Number(CLOCK_SKEW_MS);
+// Lambda prints the whole of an entry, as JSON.
+inspect.defaultOptions.depth = null;
 // So that each run takes the same steps.
 Math.random = () => 0.5;
 

@@ -50,12 +50,17 @@ export default async function setup(): Promise<() => Promise<void>> {
  * Packages the project.
  *
  * @param robot the source of its robot/robot.ts, if not that of test/robot.ts
+ * @param files further files of the project, by their paths
  * @returns a folder to delete in the end
  */
-export async function makePackage(robot?: string): Promise<string> {
+export async function makePackage(
+  robot?: string,
+  files: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'vvchat-robot-package-'));
   await using project = await copyProject();
   if (robot !== undefined) await project.write('robot/robot.ts', robot);
+  for (const [file, text] of Object.entries(files)) await project.write(file, text);
   const run = project.start(['serverless', 'package', '--package', folder]);
   if ((await run.ends()) !== 0) throw new Error(run.output());
   for (const zip of (await readdir(folder)).filter((name) => name.endsWith('.zip'))) {

@@ -15,6 +15,7 @@ const SOURCE = [
   'local',
   'plugins',
   'resources',
+  'LICENSE',
   'package.json',
   'serverless.yml',
   'settings.yml',

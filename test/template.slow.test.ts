@@ -298,6 +298,7 @@ async function printedMetrics(): Promise<Metric[]> {
     await on.recover(key);
   };
   await answered('replied');
+  await answered('throw');
   // Once with a new token, and then with two tokens.
   on.vvchat.fault('send', ...[1, 2, 3].map(() => respondingWith(400)));
   await answered('failed');

@@ -19,6 +19,7 @@ import {
   unclaimed,
 } from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
+import { record } from '../metric.ts';
 import { MUTED } from '../mute.ts';
 import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
@@ -27,6 +28,7 @@ import { type Command, InvalidCommandError, toMessage } from '../vvchat/command.
 import { MIN_REJECTED_AGE_MS, NoTokenError } from '../vvchat/token.ts';
 import { SENDING_MS, WRITE_MS } from './budgets.ts';
 import { countOutcome, type Delivery, logOutcome, type Outcome } from './delivery.ts';
+import { robotErrorFields } from './robot-error.ts';
 import { OutOfTimeError, type SendFailure, send } from './send.ts';
 import { repeatWrite } from './write.ts';
 
@@ -79,10 +81,12 @@ async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
   const budget = Math.min(delivery.robotMs, deadline - inbox.now() - SENDING_MS);
   if (budget <= 0) return handleSendFailure(delivery, unasked, new OutOfTimeError());
   const lease = await renew(inbox, unasked, budget);
+  const asked: Asked = { route: lease.item.event };
   let commands: readonly Command[];
   try {
-    commands = await askInTime(delivery.robot, lease, budget);
+    commands = await askInTime(delivery.robot, lease, budget, asked);
   } catch (error) {
+    logRobotFailure(lease, asked, error);
     return handleRobotFailure(delivery, lease, error);
   }
   return writeUntilLeaseEnds(delivery, lease, () =>
@@ -90,32 +94,49 @@ async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
   );
 }
 
+/** What of the robot is asked: its route, once one matches, or the event. */
+interface Asked {
+  route: string;
+}
+
 async function askInTime(
   robot: Robot,
   { item, state }: Lease,
   budget: number,
+  asked: Asked,
 ): Promise<readonly Command[]> {
   const attempt = state === 'unclaimed' ? item.claims + 1 : item.claims;
   const timeUp = new AbortController();
   const { promise: tooLate, reject } = Promise.withResolvers<never>();
   const abort = () => {
-    const error = new RobotTimeoutError(`The robot took over ${budget / 1_000} s.`);
+    const message = `The robot took over ${budget / 1_000} s to answer ${asked.route}.`;
+    const error = new RobotTimeoutError(message);
     timeUp.abort(error);
     reject(error);
   };
   // Not before what has arrived is read: another robot may have blocked the thread.
   const timer = setTimeout(() => setImmediate(abort), budget);
+  const onRoute = (route: string) => {
+    asked.route = route;
+  };
   try {
-    return await Promise.race([ask(robot, toQuestion(item, attempt, timeUp.signal)), tooLate]);
+    return await Promise.race([
+      ask(robot, toQuestion(item, attempt, timeUp.signal), onRoute),
+      tooLate,
+    ]);
   } finally {
     clearTimeout(timer);
   }
 }
 
+function logRobotFailure({ item: { event_id } }: Lease, { route }: Asked, error: unknown): void {
+  record({ RobotErrors: 1 });
+  log.error('the robot failed to answer', { event_id, route, ...robotErrorFields(error) });
+}
+
 function handleRobotFailure(delivery: Delivery, lease: Lease, error: unknown): Promise<Lease> {
   const { inbox } = delivery;
   const fields = errorFields(error);
-  log.error('the robot failed to answer', { event_id: lease.item.event_id, ...fields });
   const last_error =
     fields.detail === undefined
       ? `the robot threw ${fields.error}`

@@ -21,6 +21,31 @@ test('a log entry is one line, followed by the places of its error that are in t
   expect(printed({ message: 'sent' })).toEqual([['sent']]);
 });
 
+test('the causes of an error follow it, and further lines of a text begin with spaces', () => {
+  const causes = [
+    {
+      error: 'Error',
+      detail: 'no\nconnection',
+      at: ['at b (robot/b.ts:3:4)', 'at c (node:x:1:1)'],
+    },
+    { error: 'string', at: [] },
+  ];
+  const at = ['at a (robot/robot.ts:1:2)'];
+  expect(printed({ message: 'failed', detail: 'line 1\nline 2', at, causes })).toEqual([
+    [
+      [
+        'failed  detail=line 1',
+        'line 2',
+        'at a (robot/robot.ts:1:2)',
+        'caused by Error: no',
+        'connection',
+        'at b (robot/b.ts:3:4)',
+        'caused by string',
+      ].join('\n  '),
+    ],
+  ]);
+});
+
 test.each([
   [['text']],
   [[{ text: 'x' }]],

@@ -3,6 +3,8 @@
  * would print each entry as an object over several lines; so the console's methods are replaced in its workers.
  */
 
+import type { ErrorFields } from '../../lib/log.ts';
+
 /** Prints a function's log entries as lines. */
 export function printLogLines(target: Pick<Console, 'info' | 'warn' | 'error'> = console): void {
   for (const level of ['info', 'warn', 'error'] as const) {
@@ -15,6 +17,7 @@ export function printLogLines(target: Pick<Console, 'info' | 'warn' | 'error'> =
 interface Entry {
   readonly message: string;
   readonly at?: readonly string[];
+  readonly causes?: readonly ErrorFields[];
 }
 
 const isEntry = (it: unknown): it is Entry =>
@@ -24,8 +27,15 @@ const isEntry = (it: unknown): it is Entry =>
   'message' in it &&
   typeof it.message === 'string';
 
-function lineOf({ message, at = [], ...fields }: Entry): string {
+function lineOf({ message, at = [], causes = [], ...fields }: Entry): string {
   const details = Object.entries(fields).map(([name, value]) => `${name}=${value}`);
-  const places = at.filter((place) => !/node:|node_modules/.test(place));
-  return [`${message}  ${details.join(' ')}`.trimEnd(), ...places].join('\n  ');
+  const causeLines = causes.flatMap(({ error, detail, at }) => [
+    `caused by ${error}${detail === undefined ? '' : `: ${detail}`}`,
+    ...placesIn(at),
+  ]);
+  return [`${message}  ${details.join(' ')}`.trimEnd(), ...placesIn(at), ...causeLines]
+    .flatMap((line) => line.split('\n'))
+    .join('\n  ');
 }
+
+const placesIn = (at: readonly string[]) => at.filter((place) => !/node:|node_modules/.test(place));

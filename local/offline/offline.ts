@@ -70,6 +70,9 @@ export function startOffline(ports: Ports, onLine: (line: string) => void): Offl
         ESBUILD_WORK_FOLDER: workFolder,
         SLS_NOTIFICATIONS_MODE: 'off',
         SLS_TELEMETRY_DISABLED: '1',
+        // The terminal shows escapes instead of obeying them, those for colours included.
+        NO_COLOR: '1',
+        FORCE_COLOR: undefined,
       },
     },
   );

@@ -12,7 +12,8 @@ export function Memberships() {
     <>
       <p class="hint">
         {t().membershipsHint}{' '}
-        <a href={adminUrl.value} target="_blank" rel="noreferrer">
+        {/* dynamodb-admin answers to links of the studio alone, and knows them by their referrer. */}
+        <a href={adminUrl.value} target="_blank" rel="noopener" referrerpolicy="origin">
           {t().openAdmin}
         </a>
       </p>
