@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { beforeCalls, failToReadShard } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
@@ -16,6 +17,13 @@ import { deliverNew } from './deliver.ts';
 import { CONCURRENCY, deliverDue } from './retry.ts';
 
 const on = useTestHarness();
+
+/** Of the alarm `oldest-due`, in seconds. */
+const OLDEST_DUE_THRESHOLD = Number(
+  /OldestDueSeconds\s+Statistic: Maximum[\s\S]*?Threshold: (\d+)/.exec(
+    readFileSync(new URL('../../resources/alarms.yml', import.meta.url), 'utf8'),
+  )?.[1],
+);
 
 const sends = () => on.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
 const run = (robot = echo, table?: InboxTable) => deliverDue(on.delivery(robot, table));
@@ -154,13 +162,23 @@ describe('a row whose command has one send left', () => {
     const items = [await unknown('a'), await unknown('b'), await unknown('c')];
     on.clock.advance(15 * 60_000 - 3);
     expect(await run()).toEqual({ skipped: 3 });
-    on.clock.advance(2);
+    on.clock.advance(3);
     on.vvchat.fault('send', resetting, resetting);
     expect(await run()).toEqual({ failed: 2, skipped: 1 });
     expect(await on.read(items[0] as Item)).toMatchObject({ last_error: 'outcome unknown' });
     expect(await on.read(items[1] as Item)).toMatchObject({ last_error: 'outcome unknown' });
-    on.clock.advance(1);
     expect(await run()).toEqual({ replied: 1 });
+  });
+
+  test('alarms nobody while it waits', async () => {
+    await unknown('a');
+    const metrics: unknown[] = [];
+    for (let minute = 0; minute <= 16; minute++, on.clock.advance(60_000)) {
+      metrics.push(...(await countedDuring(run)));
+    }
+    const waits = metrics.map((it) => (it as { OldestDueSeconds?: number }).OldestDueSeconds ?? 0);
+    expect(Math.max(...waits)).toBeGreaterThanOrEqual(900);
+    expect(Math.max(...waits)).toBeLessThan(OLDEST_DUE_THRESHOLD - 60);
   });
 
   test('waits for the oldest of its group if no other group has one', async () => {
@@ -213,6 +231,19 @@ describe('a row whose command has one send left', () => {
     },
   );
 
+  test.each([
+    ['last', 0.25],
+    ['first', 0],
+  ])('is not begun in a run with the quarantine %s that has no time for it', async (_, random) => {
+    const item = await unknown('quiet');
+    on.clock.advance(15 * 60_000 - 120_000);
+    await putIn('slow', 1, 'slow');
+    on.clock.advance(120_000);
+    const robot = silently(() => on.clock.advance(271_000));
+    expect(await run(robot, { ...on.inbox, random: () => random })).toEqual({ ignored: 1 });
+    expect(await on.read(item)).toMatchObject({ status: 'pending', claims: 1 });
+  });
+
   test('fails after 24 hours without that send', async () => {
     const item = await unknown('a');
     on.clock.advance(24 * 3_600_000);
@@ -232,7 +263,7 @@ describe('a row whose command has one send left', () => {
 test('a row fails after 24 hours even if its app is skipped', async () => {
   const [old] = await putIn('old', 1, 'old');
   on.clock.advance(24 * 3_600_000 - 120_000);
-  const groups = Array.from({ length: CONCURRENCY * 2 }, (_, group) => `group ${group}`);
+  const groups = Array.from({ length: CONCURRENCY + 50 }, (_, group) => `group ${group}`);
   await Promise.all(groups.map((group) => putIn(group, 1, 'x')));
   on.clock.advance(120_000);
   on.vvchat.intervene = () => respondingWith(503);
@@ -440,7 +471,7 @@ test('an outage of VVChat shows in the metric long before a row fails', async ()
     }
   }
   // The alarm looks at the most of an hour.
-  expect(Math.max(...seen)).toBeGreaterThan(900);
+  expect(Math.max(...seen)).toBeGreaterThan(OLDEST_DUE_THRESHOLD);
 });
 
 test('a failure of DynamoDB at one row leaves the others alone', async () => {

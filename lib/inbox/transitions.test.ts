@@ -579,6 +579,7 @@ describe('failExhausted', () => {
     on.clock.advance(120_000);
     const claimed = await inbox.claim(on.table, item);
     const { item: failed } = await inbox.failExhausted(on.table, claimed.item, 'gave up');
+    expect(failed).toMatchObject({ robot_calls: 1 });
     const { item: redriven } = await inbox.redrive(on.table, failed);
     expect(await on.read(item)).toMatchObject({
       status: 'pending',
@@ -596,6 +597,25 @@ describe('failExhausted', () => {
     expect(failed).toMatchObject({ status: 'failed', unknown: [0] });
     expect(failed).not.toHaveProperty('phase');
   });
+});
+
+test('a command that a crash left of unknown outcome is sent once more, and then fails', async () => {
+  const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+  on.clock.advance(minutes(3));
+  const claimed = await inbox.claim(on.table, stored.item);
+  const sending = await inbox.markSending(on.table, claimed, 5_000);
+  const { item } = await inbox.postponeUnknown(on.table, sending, 'x');
+  expect(item).toMatchObject({ status: 'failed', last_error: 'outcome unknown' });
+});
+
+test('a refused command is put off once more after the row is put back', async () => {
+  let lease = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+  for (const status of ['pending', 'failed']) {
+    lease = await inbox.postponeRefused(on.table, lease, 'x');
+    expect(lease.item).toMatchObject({ status, refused: 0 });
+  }
+  const { item } = await inbox.redrive(on.table, lease.item);
+  expect(await on.read(item)).not.toHaveProperty('refused');
 });
 
 test('a command that a crash left of unknown outcome is sent once more after the row failed and is put back', async () => {

@@ -297,7 +297,7 @@ export const postponeRefused = (
   last_error: string,
   delay?: Delay,
 ): Promise<Lease> =>
-  lease.item.refused === lease.item.sent
+  lease.item.refused !== undefined
     ? fail(table, lease, last_error)
     : postpone(table, lease, { last_error, refused: lease.item.sent }, delay);
 
