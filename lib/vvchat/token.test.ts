@@ -10,7 +10,7 @@ import {
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
 import { type FetchedToken, VVChatError } from './api.ts';
 import { AppKeyError } from './app-key.ts';
-import { createTokens, NoTokenError, RECHECK_MS, TOKEN_LEASE_MS } from './token.ts';
+import { createTokens, NoTokenError, RECHECK_MS } from './token.ts';
 
 let engine: Engine;
 let clock: Clock;

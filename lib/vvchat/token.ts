@@ -51,7 +51,7 @@ const FETCH_MS = 10_000;
  * Outlasts the fetch by as much as two workers' clocks may differ: VVChat may end a token when it gives out another,
  * so two workers must not ask at once.
  */
-export const TOKEN_LEASE_MS = FETCH_MS + CLOCK_SKEW_MS;
+const TOKEN_LEASE_MS = FETCH_MS + CLOCK_SKEW_MS;
 
 /** After VVChat gave no token, it is not asked again for so long. */
 export const TOKEN_PAUSE_MS = 10_000;
