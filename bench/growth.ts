@@ -9,8 +9,10 @@ import {
   GetItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { type Table, toAttributes } from '../lib/aws/table.ts';
+import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import { deliverNew } from '../lib/delivery/deliver.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
+import { createMutes } from '../lib/delivery/mutes.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import type { Key } from '../lib/inbox/item.ts';
@@ -212,7 +214,9 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
   return {
     inbox: engine.table('inbox', { now }),
     robot,
+    robotMs: ROBOT_MS,
     api,
+    mutes: createMutes(engine.table('mutes', { now })),
     tokens: createTokens(engine.table('tokens', { now }), async (app_id) =>
       api.fetchToken(app_id, APPS.get(app_id) ?? ''),
     ),

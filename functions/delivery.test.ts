@@ -7,6 +7,7 @@ import { nameOf } from '../local/names.ts';
 import { Clock } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { startTestHarness, type TestHarness } from '../test/harness.ts';
+import { countedDuring } from '../test/metrics.ts';
 import { respondingWith } from '../test/proxy.ts';
 import { APPS } from '../test/vvchat.ts';
 
@@ -37,15 +38,17 @@ beforeEach(() => {
     ...around.engine.environment,
     INBOX_TABLE: nameOf('inbox'),
     TOKENS_TABLE: nameOf('tokens'),
+    MUTES_TABLE: nameOf('mutes'),
     VVCHAT_API_URL: around.vvchat.url,
     INBOX_RETENTION_DAYS: '30',
+    ROBOT_TIMEOUT_SECONDS: '60',
     APP_KEYS: [...APPS].map((pair) => pair.join('=')).join(','),
   };
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
 });
 
 const within = (milliseconds: number) =>
-  ({ getRemainingTimeInMillis: () => milliseconds }) as Context;
+  ({ awsRequestId: 'request', getRemainingTimeInMillis: () => milliseconds }) as Context;
 
 /** Stream records of rows. */
 const inserted = (...keys: Key[]): DynamoDBStreamEvent => ({
@@ -87,11 +90,17 @@ test('reply rejects records of another table', async () => {
 test('retry delivers what is due', async () => {
   const { handler } = await import('./retry.ts');
   const first = await around.put(saying('first'));
-  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', 0);
+  await inbox.postponeSending(around.inbox, inbox.unclaimed(first), 'x', { none: true });
   around.vvchat.carried.length = 0;
   expect(await handler(sample('retry'), within(300_000))).toEqual({ replied: 1 });
   expect(sentTexts()).toEqual([['xds2323', expect.stringContaining('first')]]);
   expect(console.info).toHaveBeenLastCalledWith({ message: 'due rows delivered', replied: 1 });
+});
+
+test('retry counts no events, so that silence is a number', async () => {
+  const { handler } = await import('./retry.ts');
+  const counted = await countedDuring(() => handler(sample('retry'), within(300_000)));
+  expect(counted).toContainEqual({ Events: 0 });
 });
 
 test('retry logs that nothing is due', async () => {

@@ -1,8 +1,13 @@
 import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
 import { robotIn } from '../lib/define-robot.ts';
-import { deliverNew } from '../lib/delivery/deliver.ts';
-import { createDelivery, type Summary, summaryOf } from '../lib/delivery/delivery.ts';
+import { deliverBatch } from '../lib/delivery/deliver.ts';
+import {
+  createDelivery,
+  forInvocation,
+  type Summary,
+  summaryOf,
+} from '../lib/delivery/delivery.ts';
 import type { Key } from '../lib/inbox/item.ts';
 import * as author from '../robot/robot.ts';
 
@@ -13,10 +18,8 @@ export const handler = async (
   { Records }: DynamoDBStreamEvent,
   context: Context,
 ): Promise<Summary> => {
-  const deadline = Date.now() + context.getRemainingTimeInMillis();
   const keys = Records.map(keyOf);
-  const outcomes = keys.map((key) => deliverNew({ ...delivery, deadline }, key));
-  return summaryOf(await Promise.all(outcomes));
+  return summaryOf(await deliverBatch(forInvocation(delivery, 'reply', context), keys));
 };
 
 function keyOf({ dynamodb }: DynamoDBRecord): Key {

@@ -1,10 +1,16 @@
 import type { Context, ScheduledEvent } from 'aws-lambda';
 import { readDeliveryConfig } from '../lib/config.ts';
 import { robotIn } from '../lib/define-robot.ts';
-import { createDelivery, type Summary } from '../lib/delivery/delivery.ts';
+import {
+  createDelivery,
+  type Delivery,
+  forInvocation,
+  type Summary,
+} from '../lib/delivery/delivery.ts';
 import { deliverDue } from '../lib/delivery/retry.ts';
 import { InvalidRedriveError, type Redriven, redrive } from '../lib/inbox/redrive.ts';
 import { errorFields, log } from '../lib/log.ts';
+import { record } from '../lib/metric.ts';
 import { SafeError } from '../lib/safe-error.ts';
 import * as author from '../robot/robot.ts';
 
@@ -25,11 +31,11 @@ export const handler = async (
   event: ScheduledEvent | RedriveEvent | Record<string, never>,
   context: Context,
 ): Promise<Summary | Redriven> => {
-  const deadline = Date.now() + context.getRemainingTimeInMillis();
+  const invocation = forInvocation(delivery, 'retry', context);
   try {
-    if ('redrive' in event) return await putBack(event.redrive, deadline);
+    if ('redrive' in event) return await putBack(event.redrive, invocation);
     if (Object.keys(event).length > 0 && !('source' in event)) throw new InvalidRedriveError(USAGE);
-    return await deliver(deadline);
+    return await deliver(invocation);
   } catch (error) {
     if (error instanceof InvalidRedriveError) throw error;
     const fields = errorFields(error);
@@ -38,15 +44,17 @@ export const handler = async (
   }
 };
 
-async function putBack(request: unknown, deadline: number): Promise<Redriven> {
-  const answer = await redrive(delivery.inbox, request, deadline);
+async function putBack(request: unknown, { inbox, deadline }: Delivery): Promise<Redriven> {
+  const answer = await redrive(inbox, request, deadline);
   const { rows: _, ...counts } = answer;
   log.info('failed rows read', counts);
   return answer;
 }
 
-async function deliver(deadline: number): Promise<Summary> {
-  const summary = await deliverDue({ ...delivery, deadline });
+async function deliver(invocation: Delivery): Promise<Summary> {
+  // So that an alarm can tell a day without events from missing data.
+  record({ Events: 0 });
+  const summary = await deliverDue(invocation);
   const isIdle = Object.keys(summary).length === 0;
   log.info(isIdle ? 'nothing is due' : 'due rows delivered', summary);
   return summary;

@@ -18,6 +18,7 @@ const seed = Number(process.env.PROPERTY_SEED ?? 1);
 
 const APPS = ['test', 'qiyunxin'];
 const LIMIT = 65_536;
+const TEXT_LIMIT = 8_192;
 
 let engine: Engine;
 let dynamodb: HttpProxy;
@@ -87,6 +88,11 @@ const nasty = fc.constantFrom(
   "'; DROP TABLE inbox; --",
 );
 
+/** Texts about as long as a text may be. */
+const long = fc
+  .tuple(fc.constantFrom('x', '您', '\ud800', '\u{1f600}'), fc.integer({ min: -4, max: 4 }))
+  .map(([filling, more]) => filling.repeat(TEXT_LIMIT / Buffer.byteLength(filling) + more));
+
 const marked = fc.string({ unit: 'binary', maxLength: 20 }).map((it) => `${MARK}${it}`);
 
 const scalar = fc.oneof(
@@ -144,6 +150,7 @@ const GONE = Symbol('gone');
 
 const how: fc.Arbitrary<Change> = fc.oneof(
   { weight: 4, arbitrary: junk.map((value) => () => value) },
+  { weight: 1, arbitrary: long.map((value) => () => value) },
   { weight: 1, arbitrary: fc.constant(() => GONE) },
   { weight: 1, arbitrary: fc.constant((value: unknown) => [value]) },
   { weight: 1, arbitrary: fc.constant((value: unknown) => ({ value })) },
@@ -286,6 +293,7 @@ const DETAILS = [
   'must have at most 256 characters',
   'must be well-formed Unicode',
   'must not have control characters',
+  'must have at most 8192 bytes in UTF-8',
   'must be "v1"',
   'must be "1" (one-to-one chat) or "2" (group)',
 ];
@@ -351,6 +359,8 @@ const isId: Check = (it) =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   !/[\u0000-\u001f\u007f-\u009f]/.test(it);
 
+const isText: Check = (it) => typeof it === 'string' && Buffer.from(it).length <= TEXT_LIMIT;
+
 function faultsIn(value: unknown): string[] {
   const faults: string[] = [];
   const look = (from: unknown, path: string, key: string, isRight: Check): unknown => {
@@ -380,7 +390,7 @@ function faultsIn(value: unknown): string[] {
   }
   if (name === 'at') {
     const content = look(data, '/data', 'content', isObject);
-    if (isObject(content)) look(content, '/data/content', 'text', (it) => typeof it === 'string');
+    if (isObject(content)) look(content, '/data/content', 'text', isText);
   }
   return faults;
 }

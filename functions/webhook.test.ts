@@ -9,7 +9,7 @@ import { nameOf } from '../local/names.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, sample, saying } from '../test/fixtures.ts';
 import { countedDuring } from '../test/metrics.ts';
-import { failing, hanging, startDynamoDBProxy } from '../test/proxy.ts';
+import { failing, hanging, startDynamoDBProxy, throttling } from '../test/proxy.ts';
 
 const HASHES = {
   local: '25bf8e1a2393f1108d37029b3df5593236c755742ec93465bbafa9b290bddcf6',
@@ -115,6 +115,7 @@ test('the metrics count events by name and refusals by reason, and repeat nothin
     await invoke(post({ event: 'robot-left', version: 'v1' }));
     await invoke({ ...post(event), rawQueryString: 'token=wrong' });
     await invoke({ body: 'x'.repeat(65_537) });
+    await invoke(post(saying('x'.repeat(8_193))));
     await invoke({ body: '{' });
     await invoke(post(documented.join));
     await broken(post(event));
@@ -126,6 +127,7 @@ test('the metrics count events by name and refusals by reason, and repeat nothin
     { Rejected: 1, reason: 'app' },
     { Events: 1, event: 'unknown' },
     { Rejected: 1, reason: 'token' },
+    { Rejected: 1, reason: 'size' },
     { Rejected: 1, reason: 'size' },
     { Rejected: 1, reason: 'body' },
     { Rejected: 1, reason: 'app' },
@@ -164,6 +166,38 @@ describe('the webhook', () => {
     ]);
   });
 
+  test('notes a duplicate in the row that it duplicates', async () => {
+    const invoke = await load();
+    const event = post(saying('twice'));
+    const { event_id } = (await invoke(event)).body;
+    await invoke(event);
+    const { session_open_id } = documented.at.data.session;
+    expect(await read('inbox', { session_open_id, event_id })).toMatchObject({
+      duplicates: 1,
+      last_duplicate_at: expect.stringMatching(/Z$/),
+    });
+  });
+
+  test('answers a duplicate that cannot be noted', async () => {
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    proxy.intervene = ({ body }) =>
+      body.includes('last_duplicate_at') ? failing(400, 'AccessDeniedException') : undefined;
+    const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+    const event = post(saying('not noted'));
+    const { event_id } = (await invoke(event)).body;
+    expect(await invoke(event)).toEqual(ok({ status: 'duplicate', event: 'at', event_id }));
+    expect(log.warn.mock.calls).toEqual([
+      [
+        {
+          message: 'duplicate not noted',
+          event_id,
+          error: 'AccessDeniedException',
+          at: expect.any(Array),
+        },
+      ],
+    ]);
+  });
+
   test('queues the event of a robot that was pulled into a group', async () => {
     const invoke = await load();
     expect(await invoke(post(documented.join))).toEqual(
@@ -189,9 +223,26 @@ describe('the webhook', () => {
     const before = await countRows();
     const answer = await invoke(post({ event: 'robot-left', version: 'v1', data: { x: 1 } }));
     expect(answer).toEqual(ok({ status: 'ignored', event: 'robot-left' }));
-    expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/robot-left/);
+    expect(log.warn.mock.calls).toEqual([
+      [{ message: 'undocumented event ignored', event: 'robot-left' }],
+    ]);
     expect(await countRows()).toBe(before);
   });
+
+  test.each(['hello, anna', '您好', 'x'.repeat(65), 'a b', '<b>'])(
+    'does not log the event or the app %j, which does not look like a name',
+    async (name) => {
+      const invoke = await load();
+      await invoke(post({ event: name, version: 'v1' }));
+      const event = structuredClone(documented.at);
+      event.data.robot.app_id = name;
+      await invoke(post(event));
+      expect(log.warn.mock.calls).toEqual([
+        [{ message: 'undocumented event ignored', event: undefined }],
+        [{ message: 'event rejected: its app is not in VVCHAT_APP_IDS', app_id: undefined }],
+      ]);
+    },
+  );
 
   test('rejects an app that is not on the list, and every app without a list', async () => {
     const refusal = problem(403, 'Forbidden', 'The app is not on the list of this service.');
@@ -199,6 +250,10 @@ describe('the webhook', () => {
     for (const VVCHAT_APP_IDS of ['qiyunxin', '']) {
       const invoke = await load({ VVCHAT_APP_IDS });
       expect(await invoke()).toEqual(refusal);
+      expect(log.warn).toHaveBeenLastCalledWith({
+        message: 'event rejected: its app is not in VVCHAT_APP_IDS',
+        app_id: 'test',
+      });
     }
     expect(await countRows()).toBe(before);
   });
@@ -244,6 +299,25 @@ describe('the token', () => {
   });
 
   test.each([
+    ['first', `${HASHES.local},${HASHES.next}`],
+    ['second', `${HASHES.next},${HASHES.local}`],
+  ])('is counted under its own name during a rotation, also as the %s of two', async (_, both) => {
+    const invoke = await load({ WEBHOOK_TOKEN_SHA256: both });
+    const posted = (token: string) =>
+      countedDuring(() => invoke({ rawQueryString: `token=${token}`, ...post({}) }));
+    const body = { Rejected: 1, reason: 'body' };
+    expect(await posted('local')).toEqual([{ Authenticated: 1, token: '25bf8e1a' }, body]);
+    const next = HASHES.next.slice(0, 8);
+    expect(await posted('next')).toEqual([{ Authenticated: 1, token: next }, body]);
+    expect(await posted('other')).toEqual([{ Rejected: 1, reason: 'token' }]);
+  });
+
+  test('is not counted while only one is accepted', async () => {
+    const invoke = await load();
+    expect(await countedDuring(() => invoke(post({})))).toEqual([{ Rejected: 1, reason: 'body' }]);
+  });
+
+  test.each([
     [{ WEBHOOK_TOKEN_SHA256: undefined }, 'WEBHOOK_TOKEN_SHA256 is missing.'],
     [{ WEBHOOK_TOKEN_SHA256: '' }, 'WEBHOOK_TOKEN_SHA256 is missing.'],
     [
@@ -258,6 +332,7 @@ describe('the token', () => {
       for (const token of ['local', '', 'undefined']) {
         expect(await invoke({ rawQueryString: `token=${token}` })).toEqual(UNAUTHORIZED);
       }
+      expect(await countedDuring(() => invoke())).toEqual([{ Rejected: 1, reason: 'token' }]);
       expect(log.error).toHaveBeenCalledExactlyOnceWith(
         expect.objectContaining({
           message: 'invalid configuration: rejecting all events',
@@ -294,10 +369,10 @@ describe('the body', () => {
   test('may have 64 KiB in bytes and no more', async () => {
     const invoke = await load();
     const whole = (bytes: number, filling: string) => {
-      const frame = Buffer.byteLength(JSON.stringify(saying('')));
-      const text = filling.repeat((bytes - frame) / Buffer.byteLength(filling));
-      const rest = bytes - frame - Buffer.byteLength(text);
-      return JSON.stringify(saying(text + 'x'.repeat(rest)));
+      const frame = Buffer.byteLength(JSON.stringify({ ...saying(''), more: '' }));
+      const more = filling.repeat((bytes - frame) / Buffer.byteLength(filling));
+      const rest = bytes - frame - Buffer.byteLength(more);
+      return JSON.stringify({ ...saying(''), more: more + 'x'.repeat(rest) });
     };
     const tooLarge = problem(413, 'Content Too Large', 'An event has at most 65536 bytes.');
     for (const filling of ['x', '您']) {
@@ -305,6 +380,25 @@ describe('the body', () => {
       expect(await invoke({ body: whole(65_537, filling) })).toEqual(tooLarge);
       expect(await invoke(base64(whole(65_537, filling)))).toEqual(tooLarge);
     }
+    expect(log.warn).toHaveBeenLastCalledWith({
+      message: 'event rejected: too large',
+      bytes: 65_537,
+    });
+  });
+
+  test('may have a text of 8 KiB, even one that is all escapes, and no byte more', async () => {
+    const invoke = await load();
+    const before = await countRows();
+    for (const filling of ['x', '\u0000', '您']) {
+      const text = filling.repeat(8_192 / Buffer.byteLength(filling));
+      expect(await invoke(post(saying(text)))).toMatchObject({ body: { status: 'queued' } });
+      const rows = await countRows();
+      expect(await invoke(post(saying(`${text}xxx`)))).toEqual(
+        malformed(['/data/content/text', 'must have at most 8192 bytes in UTF-8']),
+      );
+      expect(await countRows()).toBe(rows);
+    }
+    expect(await countRows()).toBeGreaterThan(before);
   });
 
   test.each([
@@ -338,6 +432,19 @@ describe('the body', () => {
       ),
     );
     expect(JSON.stringify(answer)).not.toMatch(/secret/);
+    expect(log.warn.mock.calls).toEqual([
+      [
+        {
+          message: 'event rejected: not in the documented format',
+          faults: [
+            '/data/robot/app_id must be a string',
+            '/data/robot/open_id must not have control characters',
+            '/data/robot/robot_no is missing',
+            '/data/session/session_type must be "1" (one-to-one chat) or "2" (group)',
+          ],
+        },
+      ],
+    ]);
   });
 
   test('of another version is rejected', async () => {
@@ -345,6 +452,10 @@ describe('the body', () => {
     expect(await invoke(post({ ...documented.at, version: 'v2' }))).toEqual(
       malformed(['/version', 'must be "v1"']),
     );
+    expect(log.warn).toHaveBeenCalledExactlyOnceWith({
+      message: 'event rejected: not in the documented format',
+      faults: ['/version must be "v1"'],
+    });
   });
 });
 
@@ -399,6 +510,29 @@ describe('a failure of DynamoDB', () => {
     proxy.fault('UpdateItem', broken, broken, broken);
     const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
     expect(await invoke(post(documented.open))).toEqual(unavailable);
+  });
+
+  test('that is silence is answered 503 after 3 s in all, however much time the function has', async () => {
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    proxy.fault('UpdateItem', hanging);
+    proxy.fault('PutItem', hanging, hanging, hanging);
+    const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+    const began = Date.now();
+    expect(await invoke(post(saying('into silence')))).toEqual(unavailable);
+    expect(Date.now() - began).toBeLessThan(3_800);
+    expect(proxy.requests).toContain('PutItem');
+  });
+
+  test('that is throttling of each request once is overcome, however long the back-off', async () => {
+    await using proxy = await startDynamoDBProxy(engine.endpoint);
+    for (const operation of ['UpdateItem', 'Query', 'PutItem']) {
+      proxy.fault(operation, throttling);
+    }
+    const invoke = await load({ AWS_ENDPOINT_URL: proxy.url });
+    vi.spyOn(Math, 'random').mockReturnValue(0.999);
+    expect(await invoke(post(saying('while throttled')))).toMatchObject({
+      body: { status: 'queued' },
+    });
   });
 
   test('that lasts too long ends before the function does', async () => {

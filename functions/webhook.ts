@@ -12,57 +12,77 @@ import {
   type Request,
   type Response,
 } from '../lib/http.ts';
+import { noteDuplicate } from '../lib/inbox/duplicate.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import { errorFields, log } from '../lib/log.ts';
 import { recordMembership } from '../lib/membership.ts';
-import { record } from '../lib/metric.ts';
+import { type DIMENSIONS, record } from '../lib/metric.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { InvalidEventError, readEvent } from '../lib/vvchat/read-event.ts';
 
 const config = configuration();
-const client = createClient();
+const client = createClient({ requestTimeout: 1_000 });
 
 /** `POST /vvchat/events?token=SECRET`: records an event of VVChat, and enqueues one that the robot answers. */
 export const handler = async (request: Request, context: Context): Promise<Response> => {
-  if (!config || !isAuthentic(request, config)) {
-    return refuse(401, 'The query parameter "token" is missing, repeated or wrong.');
+  const matched = config && matchedHash(request, config);
+  if (!matched) {
+    return refuse(401, 'token', 'The query parameter "token" is missing, repeated or wrong.');
   }
+  if (config.WEBHOOK_TOKEN_SHA256.length > 1) record({ Authenticated: 1 }, { token: matched });
   const bytes = bodyBytes(request);
   if (bytes && bytes.length > MAX_BODY_BYTES) {
-    return refuse(413, `An event has at most ${MAX_BODY_BYTES} bytes.`);
+    log.warn('event rejected: too large', { bytes: bytes.length });
+    return refuse(413, 'size', `An event has at most ${MAX_BODY_BYTES} bytes.`);
   }
   try {
     const event = readEvent(parse(bytes));
     if ('unknown' in event) {
       record({ Events: 1 }, { event: 'unknown' });
-      log.warn('undocumented event ignored');
+      log.warn('undocumented event ignored', { event: nameLike(event.unknown) });
       return json(200, { status: 'ignored', event: event.unknown });
     }
-    if (!config.VVCHAT_APP_IDS.has(event.data.robot.app_id)) {
-      return refuse(403, 'The app is not on the list of this service.');
+    const { app_id } = event.data.robot;
+    if (!config.VVCHAT_APP_IDS.has(app_id)) {
+      log.warn('event rejected: its app is not in VVCHAT_APP_IDS', { app_id: nameLike(app_id) });
+      return refuse(403, 'app', 'The app is not on the list of this service.');
     }
     const answer = await accept(event, config, context);
     record({ Events: 1 }, { event: event.event });
     if (answer.status === 'duplicate') record({ Duplicates: 1 });
     return json(200, answer);
   } catch (error) {
-    if (error instanceof InvalidEventError) {
-      return refuse(400, error.message, { errors: error.faults });
-    }
+    if (error instanceof InvalidEventError) return refuseInvalid(error);
     log.error('event not recorded', errorFields(error));
-    return refuse(503, 'The event could not be recorded. Send it again.', {
+    return refuse(503, 'database', 'The event could not be recorded. Send it again.', {
       headers: { 'Retry-After': '1' },
     });
   }
 };
 
-const REASONS = { 400: 'body', 401: 'token', 403: 'app', 413: 'size', 503: 'database' } as const;
-
 /** Every refusal is counted. */
-function refuse(...args: Parameters<typeof problem>): Response {
-  record({ Rejected: 1 }, { reason: REASONS[args[0]] });
-  return problem(...args);
+function refuse(
+  status: Parameters<typeof problem>[0],
+  reason: (typeof DIMENSIONS)['reason'][number],
+  ...details: Details
+): Response {
+  record({ Rejected: 1 }, { reason });
+  return problem(status, ...details);
 }
+
+type Details = Parameters<typeof problem> extends [unknown, ...infer Rest] ? Rest : never;
+
+/** Logs each fault's place and its fixed text, and nothing of what was received. */
+function refuseInvalid({ message, faults, isTooLong }: InvalidEventError): Response {
+  log.warn('event rejected: not in the documented format', {
+    faults: faults.map(({ pointer, detail }) => `${pointer} ${detail}`.trim()),
+  });
+  return refuse(400, isTooLong ? 'size' : 'body', message, { errors: faults });
+}
+
+/** What was received is logged only if it looks like a name, and so is no text of a person. */
+const nameLike = (text: string): string | undefined =>
+  /^[\w.-]{1,64}$/.test(text) ? text : undefined;
 
 /** Fails closed: without a valid configuration every request gets 401. */
 function configuration(): WebhookConfig | undefined {
@@ -74,14 +94,24 @@ function configuration(): WebhookConfig | undefined {
   }
 }
 
-/** Compares by hash, so that lengths do not matter, and with every hash, so that their number does not. */
-function isAuthentic(request: Request, { WEBHOOK_TOKEN_SHA256 }: WebhookConfig): boolean {
+/**
+ * Compares by hash, so that lengths do not matter, and with every hash, so that neither their number nor which of them
+ * matched does.
+ *
+ * @returns the beginning of the hash that matched, by which the token is counted
+ */
+function matchedHash(
+  request: Request,
+  { WEBHOOK_TOKEN_SHA256 }: WebhookConfig,
+): string | undefined {
   const [token, ...more] = queryValues(request, 'token');
   const hash = createHash('sha256')
     .update(token ?? '')
     .digest();
   const matches = WEBHOOK_TOKEN_SHA256.filter((expected) => timingSafeEqual(hash, expected));
-  return token !== undefined && token !== '' && more.length === 0 && matches.length > 0;
+  const isAuthentic =
+    token !== undefined && token !== '' && more.length === 0 && matches.length > 0;
+  return isAuthentic ? hash.toString('hex', 0, 4) : undefined;
 }
 
 function parse(bytes: Buffer | undefined): unknown {
@@ -92,6 +122,12 @@ function parse(bytes: Buffer | undefined): unknown {
   }
 }
 
+/**
+ * For how long an event waits for DynamoDB, in milliseconds: enough for requests that are throttled once, with the
+ * SDK's longest back-off, of a second each. While DynamoDB is silent, each event keeps a container for this long, so it bounds the concurrency of an outage.
+ */
+const WAIT_MS = 3_000;
+
 /** How much of the function's time is kept for the answer, in milliseconds. */
 const SPARE_MS = 1_000;
 
@@ -100,9 +136,8 @@ async function accept(
   { MEMBERSHIPS_TABLE, INBOX_TABLE, ROUTED_EVENTS, DEDUPE_WINDOW_SECONDS }: WebhookConfig,
   context: Context,
 ) {
-  const abortSignal = AbortSignal.timeout(
-    Math.max(context.getRemainingTimeInMillis() - SPARE_MS, 0),
-  );
+  const left = Math.max(context.getRemainingTimeInMillis() - SPARE_MS, 0);
+  const abortSignal = AbortSignal.timeout(Math.min(left, WAIT_MS));
   const table = (name: string): Table => ({
     client,
     name,
@@ -122,6 +157,16 @@ async function accept(
     arrival.value,
     DEDUPE_WINDOW_SECONDS,
   );
+  if (status === 'duplicate') await noteInRow(table(INBOX_TABLE), event, event_id);
   log.info(`event ${status}`, { event: event.event, event_id });
   return { status, event: event.event, event_id };
+}
+
+/** The answer to a duplicate does not depend on the note. */
+async function noteInRow(table: Table, { data }: Event, event_id: string): Promise<void> {
+  try {
+    await noteDuplicate(table, { session_open_id: data.session.session_open_id, event_id });
+  } catch (error) {
+    log.warn('duplicate not noted', { event_id, ...errorFields(error) });
+  }
 }

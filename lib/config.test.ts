@@ -15,9 +15,11 @@ const webhook = {
 const delivery = {
   INBOX_TABLE: 'vvchat-robot-dev-inbox',
   TOKENS_TABLE: 'vvchat-robot-dev-tokens',
+  MUTES_TABLE: 'vvchat-robot-dev-mutes',
   VVCHAT_API_URL: 'https://vvchat.example/base/',
   APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
   INBOX_RETENTION_DAYS: '30',
+  ROBOT_TIMEOUT_SECONDS: '60',
 };
 
 describe('readWebhookConfig', () => {
@@ -87,9 +89,11 @@ describe('readDeliveryConfig', () => {
     expect(readDeliveryConfig(delivery)).toEqual({
       INBOX_TABLE: 'vvchat-robot-dev-inbox',
       TOKENS_TABLE: 'vvchat-robot-dev-tokens',
+      MUTES_TABLE: 'vvchat-robot-dev-mutes',
       VVCHAT_API_URL: 'https://vvchat.example/base',
       APP_KEYS_PREFIX: '/vvchat-robot/dev/app-keys/',
       INBOX_RETENTION_DAYS: 30,
+      ROBOT_TIMEOUT_SECONDS: 60,
       LOG_ROBOT_ERRORS: 'true',
     });
   });
@@ -164,6 +168,9 @@ describe('readDeliveryConfig', () => {
         'APP_KEYS must be a list such as app=key,app=key.',
       ],
     ),
+    [{ ROBOT_TIMEOUT_SECONDS: '0' }, 'ROBOT_TIMEOUT_SECONDS must be a whole number from 1 to 60.'],
+    [{ ROBOT_TIMEOUT_SECONDS: '61' }, 'ROBOT_TIMEOUT_SECONDS must be a whole number from 1 to 60.'],
+    [{ ROBOT_TIMEOUT_SECONDS: '' }, 'ROBOT_TIMEOUT_SECONDS is missing.'],
     [{ INBOX_RETENTION_DAYS: '0' }, 'INBOX_RETENTION_DAYS must be a whole number from 1 to 3650.'],
   ])('rejects %j', (changes, message) => {
     expect(() => readDeliveryConfig({ ...delivery, ...changes })).toThrow(new ConfigError(message));

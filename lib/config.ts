@@ -104,6 +104,7 @@ const Delivery = v.pipe(
   v.object({
     INBOX_TABLE: table,
     TOKENS_TABLE: table,
+    MUTES_TABLE: table,
     VVCHAT_API_URL: v.pipe(
       v.string(),
       v.check(
@@ -129,6 +130,8 @@ const Delivery = v.pipe(
     LOG_ROBOT_ERRORS: v.optional(v.picklist(['true', 'false'], 'must be true or false'), 'true'),
     /** Days for which a settled row is kept. */
     INBOX_RETENTION_DAYS: wholeNumber(1, 3650),
+    /** Seconds that the robot may take for an answer: at most ROBOT_MS of lib/delivery/budgets.ts. */
+    ROBOT_TIMEOUT_SECONDS: wholeNumber(1, 60),
   }),
   v.forward(
     v.check(

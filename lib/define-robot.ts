@@ -1,3 +1,4 @@
+import { fold } from './fold.ts';
 import { SafeError } from './safe-error.ts';
 import type { Command } from './vvchat/command.ts';
 import { EVENT_NAMES, type EventName, type Session } from './vvchat/event.ts';
@@ -61,6 +62,10 @@ export type RobotDefinition = { readonly at?: readonly Route[] } & {
 export interface Robot {
   readonly [MADE_HERE]: true;
   readonly definition: RobotDefinition;
+  /** The words of its routes by words, folded. */
+  readonly words: ReadonlyMap<Route, ReadonlySet<string>>;
+  /** The length of the longest of these words. */
+  readonly longestWord: number;
 }
 
 const MADE_HERE = Symbol.for('vvchat-robot/robot');
@@ -92,8 +97,20 @@ export function defineRobot(definition: RobotDefinition): Robot {
     Error.captureStackTrace(error, defineRobot);
     throw error;
   }
-  return { [MADE_HERE]: true, definition };
+  const words = foldedWords(definition.at ?? []);
+  const all = [...words.values()].flatMap((folded) => [...folded]);
+  const longestWord = all.reduce((longest, { length }) => Math.max(longest, length), 0);
+  return { [MADE_HERE]: true, definition, words, longestWord };
 }
+
+const foldedWords = (routes: readonly Route[]): Robot['words'] =>
+  new Map(
+    routes.flatMap((route) => {
+      const [when] = route;
+      if (when instanceof RegExp || typeof when === 'function') return [];
+      return [[route, new Set([when].flat().map(fold))]];
+    }),
+  );
 
 const isRobot = (value: unknown): value is Robot =>
   typeof value === 'object' && value !== null && MADE_HERE in value;

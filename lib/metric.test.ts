@@ -12,6 +12,8 @@ test('record writes a line of the embedded metric format', () => {
   vi.stubEnv('METRICS_SERVICE', 'vvchat-robot-dev');
   record({ Replies: 1, ReplyMilliseconds: 250 });
   record({ Events: 1 }, { event: 'at' });
+  record({ Events: 0 });
+  record({ Authenticated: 1 }, { token: '25bf8e1a' });
   const lines = write.mock.calls.map(([line]) => `${line}`);
   for (const line of lines) expect(line).toMatch(/^\{.*\}\n$/);
   const about = (Dimensions: string[][], Metrics: object[]) => ({
@@ -34,9 +36,15 @@ test('record writes a line of the embedded metric format', () => {
       ReplyMilliseconds: 250,
     },
     {
-      ...about([['service', 'event']], [{ Name: 'Events', Unit: 'Count' }]),
+      ...about([['service', 'event'], ['service']], [{ Name: 'Events', Unit: 'Count' }]),
       event: 'at',
       Events: 1,
+    },
+    { ...about([['service']], [{ Name: 'Events', Unit: 'Count' }]), Events: 0 },
+    {
+      ...about([['service', 'token']], [{ Name: 'Authenticated', Unit: 'Count' }]),
+      token: '25bf8e1a',
+      Authenticated: 1,
     },
   ]);
 });

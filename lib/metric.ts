@@ -2,9 +2,11 @@ import { EVENT_NAMES } from './vvchat/event.ts';
 
 /** Every metric, with its unit. */
 export const UNITS = {
-  /** Accepted events. */
+  /** Accepted events. `retry` adds zeros to their total, so that silence is a number and not missing data. */
   Events: 'Count',
-  /** Requests that were not accepted. */
+  /** Requests with one of two tokens, while both are accepted. */
+  Authenticated: 'Count',
+  /** Requests that were not accepted. A text that is too long counts as `size`, not as `body`. */
   Rejected: 'Count',
   Duplicates: 'Count',
   /** Inbox rows that are settled. */
@@ -21,12 +23,23 @@ export const UNITS = {
 } as const;
 
 /** The metrics that are counted per value of a dimension; all others have none. */
-export const COUNTED_BY = { Events: 'event', Rejected: 'reason' } as const;
+export const COUNTED_BY = {
+  Events: 'event',
+  Rejected: 'reason',
+  Authenticated: 'token',
+} as const;
 
-/** The values of each dimension: a closed set, because AWS bills every combination as a metric. */
+/** Of those, the ones that are counted over all values as well. */
+export const TOTALLED: readonly Metric[] = ['Events'];
+
+/**
+ * The values of each dimension: a closed set, because AWS bills every combination as a metric. A token is named by
+ * the beginning of its hash, so that it keeps its name wherever it stands in the setting.
+ */
 export const DIMENSIONS = {
   event: [...EVENT_NAMES, 'unknown'],
   reason: ['token', 'size', 'body', 'app', 'database'],
+  token: /^[\da-f]{8}$/,
 } as const;
 
 export const NAMESPACE = 'vvchat-robot';
@@ -38,6 +51,10 @@ type CountedBy<Name extends DimensionName> = {
   [M in keyof typeof COUNTED_BY]: (typeof COUNTED_BY)[M] extends Name ? M : never;
 }[keyof typeof COUNTED_BY];
 
+type ValueOf<Name extends DimensionName> = (typeof DIMENSIONS)[Name] extends readonly (infer V)[]
+  ? V
+  : string;
+
 type Values<M extends Metric> = Readonly<Partial<Record<M, number>>>;
 
 /**
@@ -45,19 +62,21 @@ type Values<M extends Metric> = Readonly<Partial<Record<M, number>>>;
  * names; without that variable nothing is counted. The line, in the embedded metric format, goes to standard output
  * directly: Lambda's JSON log format wraps a line of `console`, and the metric would be lost.
  */
-export function record(values: Values<Exclude<Metric, keyof typeof COUNTED_BY>>): void;
+export function record(
+  values: Values<Exclude<Metric, keyof typeof COUNTED_BY>> & { readonly Events?: 0 },
+): void;
 export function record<Name extends DimensionName>(
   values: Values<CountedBy<Name>>,
-  dimension: { readonly [N in Name]: (typeof DIMENSIONS)[N][number] },
+  dimension: { readonly [N in Name]: ValueOf<Name> },
 ): void;
 export function record(values: Values<Metric>, dimension: object = {}): void {
   const { METRICS_SERVICE: service } = process.env;
   if (!service) return;
-  const Metrics = (Object.keys(values) as Metric[]).map((Name) => ({
-    Name,
-    Unit: UNITS[Name],
-  }));
+  const names = Object.keys(values) as Metric[];
+  const Metrics = names.map((Name) => ({ Name, Unit: UNITS[Name] }));
   const Dimensions = [['service', ...Object.keys(dimension)]];
+  const isTotalled = names.some((name) => TOTALLED.includes(name));
+  if (isTotalled && Object.keys(dimension).length > 0) Dimensions.push(['service']);
   const CloudWatchMetrics = [{ Namespace: NAMESPACE, Dimensions, Metrics }];
   const _aws = { Timestamp: Date.now(), CloudWatchMetrics };
   process.stdout.write(`${JSON.stringify({ _aws, service, ...dimension, ...values })}\n`);

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { at, on } from '../test/fixtures.ts';
 import { answering, silently } from '../test/robots.ts';
 import { type Answer, defineRobot, InvalidRobotError, type Route } from './define-robot.ts';
@@ -54,6 +54,32 @@ describe('a route', () => {
     const robot = robotWith([/a/, saying('first')], [/^/, saying('second')]);
     expect(await ask(robot, at('a'))).toEqual([sendText('first')]);
     expect(await ask(robot, at('b'))).toEqual([sendText('second')]);
+  });
+});
+
+describe('a text', () => {
+  const words = (count: number) =>
+    Array.from({ length: count }, (_, i): Route => [[`word ${i}`, 'ｗｏｒｄ'], saying(`${i}`)]);
+
+  test('is folded once for all routes by words, and their words once for all texts', async () => {
+    const robot = robotWith(...words(20));
+    const normalize = vi.spyOn(String.prototype, 'normalize');
+    expect(await ask(robot, at('ＷＯＲＤ 19'))).toEqual([sendText('19')]);
+    expect(normalize).toHaveBeenCalledTimes(1);
+  });
+
+  test('is not folded if it is too long for the words, or if no route by words is reached', async () => {
+    const robot = robotWith([/^a/, saying('a')], ...words(20));
+    const normalize = vi.spyOn(String.prototype, 'normalize');
+    await ask(robot, at('\u0301\u0316'.repeat(2_000)));
+    await ask(robot, at('a'));
+    expect(normalize).not.toHaveBeenCalled();
+  });
+
+  test('of white space alone matches a word of white space alone, and no other text does', async () => {
+    const robot = robotWith([' ', saying('nothing')]);
+    expect(await ask(robot, at('\u3000\n'))).toEqual([sendText('nothing')]);
+    expect(await ask(robot, at('x'.repeat(2_000)))).toEqual([]);
   });
 });
 
@@ -150,12 +176,12 @@ describe('a handler', () => {
     );
   });
 
-  test('may return 64 KiB of JSON and no byte more', async () => {
+  test('may return 16 KiB of JSON and no byte more', async () => {
     const frame = JSON.stringify([sendText('x')]).length - 1;
     const long = (bytes: number) => answering(() => sendText('x'.repeat(bytes - frame)));
-    expect(await ask(long(65_536), at('x'))).toHaveLength(1);
-    await expect(ask(long(65_537), at('x'))).rejects.toThrow(
-      new InvalidAnswerError('An answer has at most 65536 bytes of JSON.'),
+    expect(await ask(long(16_384), at('x'))).toHaveLength(1);
+    await expect(ask(long(16_385), at('x'))).rejects.toThrow(
+      new InvalidAnswerError('An answer has at most 16384 bytes of JSON.'),
     );
   });
 });

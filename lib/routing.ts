@@ -8,6 +8,7 @@ import {
   type Robot,
   type Route,
 } from './define-robot.ts';
+import { foldUpTo } from './fold.ts';
 import { SafeError } from './safe-error.ts';
 import { type Command, checkCommand, isCommand } from './vvchat/command.ts';
 
@@ -22,14 +23,16 @@ export class InvalidAnswerError extends SafeError {
 }
 
 const MAX_COMMANDS = 20;
-const MAX_ANSWER_BYTES = 64 * 1024;
+
+/** The answer lies in the row, and each command that is sent costs a write of the whole row: a unit per KB. */
+const MAX_ANSWER_BYTES = 16 * 1024;
 
 /**
  * Asks the robot for its answer.
  *
  * @param onRoute called with the route that answers, such as `at[0]`, before its handler
  * @returns the commands in the order in which they are to be sent; none where the robot has nothing to answer
- * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 64 KiB of JSON
+ * @throws {InvalidAnswerError} for what is not a command, and above 20 commands or 16 KiB of JSON
  * @throws {InvalidCommandError} for a command that the session does not have
  * @throws whatever the handler throws
  */
@@ -50,19 +53,34 @@ export async function ask(
 }
 
 function handle(
-  { definition }: Robot,
+  robot: Robot,
   question: Question,
   onRoute: (route: string) => void,
 ): Answer | Promise<Answer> {
+  const { definition } = robot;
   if (question.event !== 'at') return definition[question.event]?.(question) ?? null;
-  for (const [i, [when, then]] of (definition.at ?? []).entries()) {
-    const match = matchOf(when, question);
+  const folded = lazily(() => foldUpTo(robot.longestWord, question.text));
+  for (const [i, route] of (definition.at ?? []).entries()) {
+    const [when, then] = route;
+    const match = matchOf(when, question, () => isAmong(robot.words.get(route), folded()));
     if (!match) continue;
     onRoute(`at[${i}]`);
     return then({ ...question, match, group: (name) => groupOf(when, match, name) });
   }
   return null;
 }
+
+/** Once, and only if it is needed: several routes by words share what a text folds to. */
+function lazily<T>(compute: () => T): () => T {
+  let computed: { readonly value: T } | undefined;
+  return () => {
+    computed ??= { value: compute() };
+    return computed.value;
+  };
+}
+
+const isAmong = (words: ReadonlySet<string> | undefined, folded: string | undefined): boolean =>
+  folded !== undefined && words?.has(folded) === true;
 
 function commandsIn(answer: Answer): readonly Command[] {
   if (answer === undefined) {
@@ -75,13 +93,14 @@ function commandsIn(answer: Answer): readonly Command[] {
   throw new InvalidAnswerError('An answer is made of sendText, openWebview and the like.');
 }
 
-function matchOf(when: Route[0], question: MentionContext): RegExpMatchArray | null {
+function matchOf(
+  when: Route[0],
+  question: MentionContext,
+  isOneOfItsWords: () => boolean,
+): RegExpMatchArray | null {
   const { text } = question;
   if (when instanceof RegExp) return when.exec(text);
-  const isMatch =
-    typeof when === 'function'
-      ? matchesPredicate(when, question)
-      : [when].flat().some((word) => folded(word) === folded(text));
+  const isMatch = typeof when === 'function' ? matchesPredicate(when, question) : isOneOfItsWords();
   return isMatch ? WHOLE_TEXT.exec(text) : null;
 }
 
@@ -92,9 +111,6 @@ function matchesPredicate(predicate: Predicate, question: MentionContext): boole
 }
 
 const WHOLE_TEXT = /^.*$/su;
-
-/** Upper-casing first unites what lower-casing alone keeps apart, such as ß and ss. */
-const folded = (text: string) => text.normalize('NFKC').toUpperCase().toLowerCase().trim();
 
 function groupOf(when: Route[0], { groups = {} }: RegExpMatchArray, name: string): string {
   if (Object.hasOwn(groups, name)) return groups[name] ?? '';

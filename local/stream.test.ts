@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DynamoDBRecord } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { enqueue } from '../lib/inbox/enqueue.ts';
@@ -9,7 +10,8 @@ import type { Event } from '../lib/vvchat/event.ts';
 import { type Engine, startEngine } from '../test/engine.ts';
 import { newArrival, saying } from '../test/fixtures.ts';
 import { until } from '../test/project.ts';
-import { playStream, type StreamOptions } from './stream.ts';
+import { type Keys, laneOf } from './lanes.ts';
+import { MAPPING, playStream, type StreamOptions } from './stream.ts';
 
 let engine: Engine;
 let table: InboxTable;
@@ -25,6 +27,17 @@ beforeEach(() => {
 const put = async (event: Event = saying(`${Math.random()}`)) => {
   const { event_id } = await enqueue(table, newArrival(event), 5);
   return { session_open_id: event.data.session.session_open_id, event_id };
+};
+
+const laneOfKey = ({ session_open_id, event_id }: Key) =>
+  laneOf({ session_open_id: { S: session_open_id }, event_id: { S: event_id } }, MAPPING);
+
+const putInOtherLane = async (other: Key) => {
+  for (;;) {
+    const key = await put();
+    if (laneOfKey(key) !== laneOfKey(other)) return key;
+    await settle(key);
+  }
 };
 
 const settle = async (key: Key) => {
@@ -69,12 +82,23 @@ test('a new row is handed over once, as an insert', async () => {
   await settle(other);
 });
 
-test('rows are handed over in batches of at most ten', async () => {
-  const keys = await Promise.all(Array.from({ length: 25 }, () => put()));
-  const sizes: number[] = [];
-  await using _ = play(async (records) => void sizes.push(records.length));
-  await until(async () => sizes.length === 3);
-  expect(sizes).toEqual([10, 10, 5]);
+test('rows are handed over in batches of at most ten, each in a lane that is free', async () => {
+  const keys = await Promise.all(Array.from({ length: 150 }, () => put()));
+  const batches: Keys[][] = [];
+  const inFlight = new Set<string>();
+  await using _ = play(async (records) => {
+    const batch = records.map(({ dynamodb }) => dynamodb?.Keys as Keys);
+    const lanes = new Set(batch.map((it) => laneOf(it, MAPPING)));
+    const [lane = ''] = lanes;
+    expect(lanes.size).toBe(1);
+    expect(inFlight).not.toContain(lane);
+    inFlight.add(lane);
+    batches.push(batch);
+    await sleep(300);
+    inFlight.delete(lane);
+  });
+  await until(async () => batches.flat().length === keys.length);
+  expect(Math.max(...batches.map((it) => it.length))).toBe(10);
   await Promise.all(keys.map(settle));
 });
 
@@ -119,7 +143,7 @@ test('a row that a new worker has is not handed over again when the old worker e
   });
   await until(async () => seen.length === 1);
   stream.restart(500);
-  const young = await put();
+  const young = await putInOtherLane(old);
   await until(async () => seen.length === 3);
   expect(seen).toEqual([old.event_id, young.event_id, old.event_id]);
   await settle(old);

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamoDBClient, paginateScan } from '@aws-sdk/client-dynamodb';
 import type { DynamoDBRecord } from 'aws-lambda';
-
-type Keys = NonNullable<NonNullable<DynamoDBRecord['dynamodb']>['Keys']>;
+import { type Keys, Lanes, type Mapping } from './lanes.ts';
 
 export interface Stream {
   /** Stops handing rows over. */
@@ -24,30 +23,28 @@ export interface StreamOptions {
 
 const POLL_MS = 100;
 const RETRY_MS = 1_000;
-const BATCH_SIZE = 10;
-const PARALLELIZATION_FACTOR = 10;
+
+/** As in serverless.yml; a new table that is billed on demand has four partitions, and a shard for each. */
+export const MAPPING: Mapping = { shards: 4, parallelizationFactor: 10, batchSize: 10 };
 
 /**
- * Plays the inbox table's stream, which dynalite does not have: hands each new row over as an insert, in batches
- * like those of the mapping in serverless.yml, and again every second while they are rejected.
+ * Plays the inbox table's stream, which dynalite does not have: hands each new row over as an insert, in the batches
+ * and lanes of the mapping in serverless.yml, and again every second while they are rejected.
  */
 export function playStream({ client, table, invoke }: StreamOptions): Stream {
   const end = new AbortController();
   const handed = new Set<string>();
   let flights = new AbortController();
-  let inFlight = 0;
+  const lanes = new Lanes(MAPPING);
   let isPaused = false;
 
   const handOver = async (batch: readonly Keys[]) => {
-    inFlight++;
     const { signal } = flights;
     try {
       await invoke(batch.map(recordOf), AbortSignal.any([signal, end.signal]));
     } catch {
       await sleep(signal.aborted ? 0 : RETRY_MS);
       for (const keys of batch) handed.delete(JSON.stringify(keys));
-    } finally {
-      inFlight--;
     }
   };
 
@@ -57,11 +54,10 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
     const present = new Set(pending.map((keys) => JSON.stringify(keys)));
     for (const id of handed) if (!present.has(id)) handed.delete(id);
     const fresh = pending.filter((keys) => !handed.has(JSON.stringify(keys)));
-    while (fresh.length > 0 && inFlight < PARALLELIZATION_FACTOR) {
-      const batch = fresh.splice(0, BATCH_SIZE);
+    lanes.start(fresh, (batch) => {
       for (const keys of batch) handed.add(JSON.stringify(keys));
-      void handOver(batch);
-    }
+      return handOver(batch);
+    });
   };
 
   const play = async () => {
@@ -90,16 +86,17 @@ export function playStream({ client, table, invoke }: StreamOptions): Stream {
   };
 }
 
-/** The rows that are not settled. The index `due` has these and the failed ones. */
+/** The rows that are not settled, the oldest first. The index `due` has these under numbers. */
 async function pendingKeys(client: DynamoDBClient, table: string): Promise<Keys[]> {
   const pages = paginateScan({ client }, { TableName: table, IndexName: 'due' });
-  const keys: Keys[] = [];
+  const rows: { readonly keys: Keys; readonly dueAt: string }[] = [];
   for await (const { Items = [] } of pages) {
-    for (const { session_open_id, event_id, due_shard } of Items) {
-      if (due_shard?.S !== 'failed') keys.push({ session_open_id, event_id } as Keys);
+    for (const { session_open_id, event_id, due_shard, next_attempt_at } of Items) {
+      if (!/^\d/.test(due_shard?.S ?? '')) continue;
+      rows.push({ keys: { session_open_id, event_id } as Keys, dueAt: `${next_attempt_at?.S}` });
     }
   }
-  return keys;
+  return rows.sort((a, b) => (a.dueAt < b.dueAt ? -1 : 1)).map(({ keys }) => keys);
 }
 
 let sequence = 0;
@@ -113,7 +110,7 @@ const recordOf = (Keys: Keys): DynamoDBRecord => ({
   awsRegion: 'us-east-1',
   dynamodb: {
     ApproximateCreationDateTime: Math.floor(Date.now() / 1_000),
-    Keys,
+    Keys: { ...Keys },
     SequenceNumber: `${++sequence}`.padStart(21, '0'),
     SizeBytes: Buffer.byteLength(JSON.stringify(Keys)),
     StreamViewType: 'KEYS_ONLY',

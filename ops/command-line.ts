@@ -52,6 +52,23 @@ export function positive(text: string): number {
   throw new InvalidArgumentError('It must be a whole number from 1.');
 }
 
+/** Reads an option that is a time with its zone. @returns milliseconds since 1970 */
+export function time(text: string): number {
+  const milliseconds = ZONED.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(milliseconds)) return milliseconds;
+  throw new InvalidArgumentError('It must be a time such as 2026-03-14T09:00Z.');
+}
+
+const ZONED = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** Reads an option that is a period. @returns milliseconds */
+export function duration(text: string): number {
+  const [, count, unit] = /^([1-9]\d{0,4})([mhd])$/.exec(text) ?? [];
+  if (count !== undefined)
+    return Number(count) * { m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 'm'];
+  throw new InvalidArgumentError('It must be a period such as 30m, 2h or 1d.');
+}
+
 /** Runs a command. The exit code is 0 if it succeeded, 1 if it failed, and 2 if its options make no sense. */
 export async function run(command: Command, work: () => Promise<void>): Promise<void> {
   printVisibly();
@@ -88,6 +105,13 @@ export function printRows(rows: readonly object[], { json }: Pick<Options, 'json
 
 /** Prints a note for people, apart from the results. */
 export const printNote = (text: string) => console.error(text);
+
+/**
+ * A text from outside as a line shows it: control characters, and those that turn the direction of writing, as
+ * escapes, so that no terminal obeys them.
+ */
+export const visible = (text: string): string =>
+  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (it) => `\\u{${it.codePointAt(0)?.toString(16)}}`);
 
 /** `1 row`, `2 rows`. */
 export const rowCount = (count: number) => `${count} ${count === 1 ? 'row' : 'rows'}`;

@@ -6,6 +6,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { isConditionFailed, type Row, type Table, toAttributes } from '../lib/aws/table.ts';
 import { TIMESTAMPS } from '../lib/membership.ts';
+import { endMute, readMutes } from '../lib/mute.ts';
 import {
   createCommand,
   id,
@@ -42,7 +43,7 @@ const NAMING = Object.values(TIMESTAMPS).map(({ by }) => by);
 
 /** What to erase of a row: these attributes or, without them, the whole row. */
 interface Erasure {
-  readonly part: Part;
+  readonly part: Part | 'mutes';
   readonly key: Row;
   readonly attributes?: readonly string[];
 }
@@ -73,6 +74,7 @@ await run(command, async () => {
         found.push(erasure);
       }
     }
+    found.push(...(await mutes(options)));
   } catch (error) {
     if (options.yes) {
       report(found, options);
@@ -86,6 +88,15 @@ await run(command, async () => {
   if (options.yes) noteRecovery(found.length);
   else printNote(`${rowCount(found.length)} found. Add --yes to erase them.`);
 });
+
+/** The mute of the session or of the person's one-to-one chat, if there is one; with `--yes` it is ended. */
+async function mutes(options: EraseOptions): Promise<Erasure[]> {
+  const id = options.session ?? options.person;
+  const table = tableOf('mutes', options);
+  const found = (await readMutes(table)).filter((it) => it.kind === 'session' && it.id === id);
+  if (options.yes) for (const it of found) await endMute(table, it);
+  return found.map(({ kind, id }) => ({ part: 'mutes', key: { [kind]: id } }));
+}
 
 /** The rows of the session or, for a person, all rows: no index finds a person. */
 function candidates({ client, name: TableName }: Table, { session }: EraseOptions) {

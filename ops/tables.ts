@@ -2,15 +2,26 @@ import { readFileSync } from 'node:fs';
 import { type AttributeValue, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { parse } from 'yaml';
 import { fromAttributes, type Row, type Table } from '../lib/aws/table.ts';
+import type { InboxTable } from '../lib/inbox/table.ts';
 import { nameOf, STAGE } from '../local/names.ts';
 import { HOST, SERVERS } from '../local/ports.ts';
 import { createLocalClient } from '../local/tables.ts';
 import type { Options } from './command-line.ts';
 
 /** A table of a stage: on AWS with the operator's own credentials, or that of `npm start`. */
-export function tableOf(part: 'memberships' | 'inbox', { stage }: Pick<Options, 'stage'>): Table {
+export function tableOf(
+  part: 'memberships' | 'inbox' | 'mutes',
+  { stage }: Pick<Options, 'stage'>,
+): Table {
   return { client: clientOf(stage), name: nameOf(part, stage), now: Date.now };
 }
+
+/** The inbox, for writes that settle rows. */
+export const inboxOf = (options: Pick<Options, 'stage'>): InboxTable => ({
+  ...tableOf('inbox', options),
+  retentionDays: Number(readYaml('settings.yml').INBOX_RETENTION_DAYS),
+  random: Math.random,
+});
 
 function clientOf(stage: string): DynamoDBClient {
   // The same default as in serverless.yml.
@@ -29,7 +40,9 @@ export async function* rowsIn(
 
 /** For how many days point-in-time recovery keeps what a table contained. */
 export function recoveryDays(): number {
-  const text = readFileSync(new URL('../resources/tables.yml', import.meta.url), 'utf8');
-  const { InboxTable } = parse(text, { logLevel: 'silent' }).Resources;
+  const { InboxTable } = readYaml('resources/tables.yml').Resources;
   return InboxTable.Properties.PointInTimeRecoverySpecification.RecoveryPeriodInDays;
 }
+
+const readYaml = (file: string) =>
+  parse(readFileSync(new URL(`../${file}`, import.meta.url), 'utf8'), { logLevel: 'silent' });

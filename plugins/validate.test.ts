@@ -45,7 +45,7 @@ test('every fault of every function is listed at once', () => {
   for (const name of ['MEMBERSHIPS_TABLE', 'INBOX_TABLE', 'ROUTED_EVENTS']) {
     expect(webhook).toContain(`${name} is missing`);
   }
-  for (const name of ['INBOX_TABLE', 'TOKENS_TABLE', 'VVCHAT_API_URL']) {
+  for (const name of ['INBOX_TABLE', 'TOKENS_TABLE', 'MUTES_TABLE', 'VVCHAT_API_URL']) {
     expect(delivery).toContain(`${name} is missing`);
   }
   expect(rest).toEqual(['Every stage but local takes these from the environment or from .env.']);
@@ -55,10 +55,12 @@ test('settings that are complete have no fault', () => {
   const delivery = {
     environment: {
       TOKENS_TABLE: 'tokens',
+      MUTES_TABLE: 'mutes',
       VVCHAT_API_URL: 'https://vvchat.example',
       APP_KEYS_PREFIX: '/service/dev/app-keys/',
       APP_KEYS: null,
       INBOX_RETENTION_DAYS: '30',
+      ROBOT_TIMEOUT_SECONDS: '60',
     },
   };
   const webhook = {

@@ -1,3 +1,4 @@
+import { isSafe } from 'redos-detector';
 import { expect, test } from 'vitest';
 import { closeWebview, openWebview, sendText } from 'vvchat-robot';
 import { conversation } from 'vvchat-robot/testing';
@@ -55,3 +56,16 @@ test('welcomes a group that it was pulled into', async () => {
 test('stays silent when a user opens the group', async () => {
   expect(await conversation(robot).as('anna').opens()).toEqual([]);
 });
+
+// A pattern that backtracks takes minutes for a text of 8 KiB, and nothing can interrupt it.
+test('has patterns alone whose time grows with the length of a text, and no faster', () => {
+  const patterns = (robot.definition.at ?? []).map(([when]) => when).filter(isPattern);
+  expect(patterns.filter((it) => !isSafe(plain(it)).safe)).toEqual([]);
+  expect(isSafe(plain(/^(?<words>\S+)*$/iu)).safe).toBe(false);
+});
+
+const isPattern = (when: unknown): when is RegExp => when instanceof RegExp;
+
+/** The detector reads neither names of groups nor `i` with `u`; neither matters for backtracking. */
+const plain = ({ source, flags }: RegExp) =>
+  new RegExp(source.replace(/\(\?<(?![=!])\w+>/g, '('), flags.replace('u', ''));

@@ -136,8 +136,8 @@ describe.each(['before', 'after'] as const)('killed %s each side effect', (momen
         repeats.push(extra);
         return fate;
       });
-      // Read, token (look, lease, fetch, store), answer, and three times a send and its count; retry claims first.
-      expect(steps).toBe(name === 'reply' ? 12 : 13);
+      // Read the row and the mutes, token (look, lease, fetch, store), answer, and three times a send and its count; retry claims first.
+      expect(steps).toBe(name === 'reply' ? 13 : 14);
       expect(repeats.reduce((sum, it) => sum + it, 0)).toBe(COMMANDS);
     },
     120_000,

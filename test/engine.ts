@@ -32,7 +32,7 @@ export interface Engine extends AsyncDisposable {
   readonly newClient: () => DynamoDBClient;
   /** A table of stage local, with a clock to set; its random numbers are all 0.5. */
   readonly table: (
-    name: 'memberships' | 'inbox' | 'tokens',
+    name: 'memberships' | 'inbox' | 'tokens' | 'mutes',
     clock?: Pick<Clock, 'now'>,
   ) => InboxTable;
 }

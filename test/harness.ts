@@ -1,5 +1,7 @@
 import type { Robot } from '../lib/define-robot.ts';
+import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
+import { createMutes } from '../lib/delivery/mutes.ts';
 import { enqueue, findLatest } from '../lib/inbox/enqueue.ts';
 import type { Item, Key } from '../lib/inbox/item.ts';
 import * as queries from '../lib/inbox/queries.ts';
@@ -46,7 +48,9 @@ export async function startTestHarness(clock: Clock): Promise<TestHarness> {
       return {
         inbox: own,
         robot,
+        robotMs: ROBOT_MS,
         api,
+        mutes: createMutes(engine.table('mutes', clock)),
         tokens: createTokens(engine.table('tokens', clock), async (app_id) =>
           api.fetchToken(app_id, APPS.get(app_id) ?? ''),
         ),

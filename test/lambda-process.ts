@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { inspect } from 'node:util';
@@ -38,6 +39,7 @@ process.on('message', async (message: Invocation | typeof HEAP) => {
   const { event, timeoutMs } = message;
   const began = Date.now();
   const context: Partial<Context> = {
+    awsRequestId: randomUUID(),
     getRemainingTimeInMillis: () => timeoutMs - (Date.now() - began),
   };
   process.send?.(await resultOf(() => handler(event, context)));

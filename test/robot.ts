@@ -17,6 +17,17 @@ export const robot = defineRobot({
         return sendText(text);
       },
     ],
+    [
+      /^(?:after (?<before>\d+) ms )?spin for (?<seconds>\d+) s/,
+      async ({ text, group, attempt }) => {
+        if (attempt > 1) return sendText(text);
+        if (group('before') !== '') await sleep(Number(group('before')));
+        console.log('spinning');
+        const end = Date.now() + Number(group('seconds')) * 1_000;
+        while (Date.now() < end);
+        return sendText(text);
+      },
+    ],
     [/^hang/, () => new Promise<never>(() => {})],
     [
       /^throw/,

@@ -5,9 +5,12 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { ROW_MS } from '../lib/delivery/budgets.ts';
-import { COUNTED_BY, DIMENSIONS, NAMESPACE, UNITS } from '../lib/metric.ts';
+import { COUNTED_BY, DIMENSIONS, NAMESPACE, TOTALLED, UNITS } from '../lib/metric.ts';
 import { serviceName } from '../local/names.ts';
+import { inserted, startDeployed, URL_TOKEN } from './deployed.ts';
+import { documented, sample, saying } from './fixtures.ts';
 import { copyProject, type Project } from './project.ts';
+import { failing, resettingAfter, respondingWith } from './proxy.ts';
 
 /*
  * The CloudFormation template that `serverless deploy --stage dev` would hand to AWS. An author may add resources,
@@ -36,6 +39,8 @@ const SETTINGS = {
 let project: Project;
 let file: string;
 let resources: Readonly<Record<string, Resource>>;
+/** What the packaged functions have printed. */
+let printed: readonly Metric[];
 
 beforeAll(async () => {
   project = await copyProject();
@@ -46,7 +51,8 @@ beforeAll(async () => {
   expect(await run.ends(), run.output()).toBe(0);
   file = join(project.folder, 'packaged', 'cloudformation-template-update-stack.json');
   resources = JSON.parse(readFileSync(file, 'utf8')).Resources;
-}, 60_000);
+  printed = await printedMetrics();
+}, 180_000);
 afterAll(() => project[Symbol.asyncDispose]());
 
 const resourcesOf = (type: string) =>
@@ -73,6 +79,7 @@ interface Statement {
   readonly Effect: string;
   readonly Action: string | string[];
   readonly Resource: unknown;
+  readonly Condition?: unknown;
 }
 
 function nameOf(resource: unknown): string {
@@ -111,6 +118,7 @@ describe('the roles', () => {
         'dynamodb:GetItem on InboxTable.Arn',
         'dynamodb:PutItem on InboxTable.Arn',
         'dynamodb:Query on InboxTable.Arn',
+        'dynamodb:UpdateItem on InboxTable.Arn',
       ],
     ],
     [
@@ -123,6 +131,7 @@ describe('the roles', () => {
         'dynamodb:GetShardIterator on InboxTable.StreamArn',
         'dynamodb:ListStreams on InboxTable.StreamArn',
         'dynamodb:GetItem on TokensTable.Arn',
+        'dynamodb:Query on MutesTable.Arn',
         'dynamodb:UpdateItem on TokensTable.Arn',
         KEYS,
       ],
@@ -135,6 +144,7 @@ describe('the roles', () => {
         // biome-ignore lint/suspicious/noTemplateCurlyInString: CloudFormation's
         'dynamodb:Query on ${InboxTable.Arn}/index/due',
         'dynamodb:GetItem on TokensTable.Arn',
+        'dynamodb:Query on MutesTable.Arn',
         'dynamodb:UpdateItem on TokensTable.Arn',
         KEYS,
       ],
@@ -142,6 +152,23 @@ describe('the roles', () => {
   ])('%sRole allows what its function needs and nothing else', (name, expected) => {
     expect(permissions(`${name}Role`)).toEqual([...expected, ...basics(name)].sort());
     expect(functionNamed(name).Role).toEqual({ 'Fn::GetAtt': [`${name}Role`, 'Arn'] });
+  });
+
+  test('WebhookRole may change no attribute of an inbox row but its duplicates', () => {
+    const { Policies } = resources.WebhookRole?.Properties ?? {};
+    const statements: Statement[] = Policies[0].PolicyDocument.Statement;
+    const updates = statements.filter(
+      ({ Action, Resource }) =>
+        [Action].flat().includes('dynamodb:UpdateItem') &&
+        [Resource].flat().map(nameOf).includes('InboxTable.Arn'),
+    );
+    const attributes = ['session_open_id', 'event_id', 'duplicates', 'last_duplicate_at'];
+    expect(updates.map(({ Condition }) => Condition)).toEqual([
+      {
+        'ForAllValues:StringEquals': { 'dynamodb:Attributes': attributes },
+        StringEqualsIfExists: { 'dynamodb:ReturnValues': 'NONE' },
+      },
+    ]);
   });
 
   test.each(FUNCTIONS)(
@@ -169,10 +196,10 @@ describe('the tables', () => {
     });
   });
 
-  test('TokensTable is deleted with the stack', () => {
-    expect(resources.TokensTable?.Type).toBe('AWS::DynamoDB::Table');
-    expect(resources.TokensTable).not.toHaveProperty('DeletionPolicy');
-    expect(resources.TokensTable?.Properties).not.toHaveProperty('DeletionProtectionEnabled');
+  test.each(['TokensTable', 'MutesTable'])('%s is deleted with the stack', (id) => {
+    expect(resources[id]?.Type).toBe('AWS::DynamoDB::Table');
+    expect(resources[id]).not.toHaveProperty('DeletionPolicy');
+    expect(resources[id]?.Properties).not.toHaveProperty('DeletionProtectionEnabled');
   });
 });
 
@@ -191,10 +218,21 @@ describe('the route', () => {
   });
 });
 
-test.each(FUNCTIONS)('%s reserves no concurrency unless a setting says so', (name) => {
-  expect(functionNamed(name)).toBeDefined();
-  expect(functionNamed(name)).not.toHaveProperty('ReservedConcurrentExecutions');
+test('a budget is made only if it has an amount and an address', () => {
+  const { Conditions } = JSON.parse(readFileSync(file, 'utf8'));
+  expect(resources.Budget).toMatchObject({ Type: 'AWS::Budgets::Budget', Condition: 'HasBudget' });
+  expect(Conditions.HasBudget['Fn::And'].map((it: object) => JSON.stringify(it))).toEqual(
+    ['BudgetUsd', 'AlarmEmail'].map((Ref) => `{"Fn::Not":[{"Fn::Equals":[{"Ref":"${Ref}"},""]}]}`),
+  );
 });
+
+test.each(FUNCTIONS)(
+  '%s is packaged without reserved concurrency unless a setting says so',
+  (name) => {
+    expect(functionNamed(name)).toBeDefined();
+    expect(functionNamed(name)).not.toHaveProperty('ReservedConcurrentExecutions');
+  },
+);
 
 test.each(['Reply', 'Retry'])('%s has time for the longest row', (name) => {
   expect(functionNamed(name).Timeout * 1_000).toBeGreaterThanOrEqual(ROW_MS);
@@ -233,24 +271,109 @@ interface Metric {
   readonly dimensions: Readonly<Record<string, string | undefined>>;
 }
 
-/** Throws unless lib/metric.ts or a metric filter of the template counts such a metric. */
-function expectCounted({ name, dimensions }: Metric): void {
-  const { service, ...dimension } = dimensions;
-  if (service === undefined) {
+/** Has the packaged functions print each of their metrics, by each value of its dimension. */
+async function printedMetrics(): Promise<Metric[]> {
+  await using on = await startDeployed();
+  const webhook = await on.start('webhook');
+  const ask = (changes: object) =>
+    webhook.invoke({ ...sample('at'), rawQueryString: `token=${URL_TOKEN}`, ...changes });
+  const body = (value: unknown) => ({ body: JSON.stringify(value) });
+  for (const event of Object.values(documented)) await on.post(webhook, event);
+  await on.post(webhook, documented.at);
+  await ask(body({ event: 'robot-left', version: 'v1' }));
+  await ask({ rawQueryString: 'token=wrong' });
+  await ask({ body: 'x'.repeat(70_000) });
+  await ask(body({}));
+  const foreign = structuredClone(documented.at);
+  foreign.data.robot.app_id = 'foreign';
+  await ask(body(foreign));
+  const broken = failing(500, 'InternalServerError');
+  on.dynamodb.fault('UpdateItem', broken, broken, broken);
+  await on.post(webhook, saying('not recorded'));
+
+  const reply = await on.start('reply');
+  const answered = async (text: string) => {
+    const key = await on.put(saying(text));
+    await reply.invoke(inserted(key));
+    await on.recover(key);
+  };
+  await answered('replied');
+  await answered('throw');
+  // Once with a new token, and then with two tokens.
+  on.vvchat.fault('send', ...[1, 2, 3].map(() => respondingWith(400)));
+  await answered('failed');
+  on.vvchat.fault('send', resettingAfter);
+  await answered('unknown outcome');
+  await (await on.start('retry')).invoke(sample('retry'));
+  return on
+    .printed()
+    .split('\n')
+    .filter((line) => line.startsWith('{"_aws"'))
+    .flatMap((line) => metricsIn(JSON.parse(line)));
+}
+
+interface Directive {
+  readonly Namespace: string;
+  readonly Dimensions: readonly (readonly string[])[];
+  readonly Metrics: readonly { readonly Name: string }[];
+}
+
+/** A line of the embedded metric format, as CloudWatch reads it; only what has a value counts. */
+function metricsIn({ _aws, ...values }: Record<string, unknown>): Metric[] {
+  const { CloudWatchMetrics } = _aws as { CloudWatchMetrics: readonly Directive[] };
+  expect(values.service).toBe(PRINTED_SERVICE);
+  return CloudWatchMetrics.flatMap(({ Namespace, Dimensions, Metrics }) =>
+    Metrics.filter(({ Name }) => typeof values[Name] === 'number').flatMap(({ Name }) =>
+      Dimensions.map((names) => ({
+        namespace: Namespace,
+        name: Name,
+        dimensions: {
+          ...Object.fromEntries(names.map((name) => [name, values[name] as string])),
+          service: SERVICE,
+        },
+      })),
+    ),
+  );
+}
+
+/** `METRICS_SERVICE` of test/deployed.ts; on AWS it is what the template sets. */
+const PRINTED_SERVICE = 'vvchat-robot-test';
+
+/** Throws unless the functions print such a metric, or a metric filter of the template counts it. */
+function expectCounted(metric: Metric): void {
+  if (metric.dimensions.service === undefined) {
     const filters = resourcesOf('AWS::Logs::MetricFilter').flatMap(
       ([, { Properties }]) => Properties.MetricTransformations,
     );
     expect(filters).toContainEqual(
-      expect.objectContaining({ MetricNamespace: NAMESPACE, MetricName: name }),
+      expect.objectContaining({ MetricNamespace: NAMESPACE, MetricName: metric.name }),
     );
     return;
   }
-  expect(service).toBe(SERVICE);
-  expect(Object.keys(UNITS)).toContain(name);
-  const by = (COUNTED_BY as Record<string, keyof typeof DIMENSIONS>)[name];
-  expect(Object.keys(dimension), name).toEqual(by ? [by] : []);
-  if (by && dimension[by] !== undefined) expect(DIMENSIONS[by]).toContain(dimension[by]);
+  expect(metric.dimensions.service).toBe(SERVICE);
+  const isPrinted = printed.some((it) => shows(metric, it));
+  expect(isPrinted, `${JSON.stringify(metric)} is printed by a function`).toBe(true);
 }
+
+describe('the metrics', () => {
+  test('every one of lib/metric.ts is printed, by every value of its dimension', () => {
+    for (const name of Object.keys(UNITS)) {
+      const by = (COUNTED_BY as Record<string, keyof typeof DIMENSIONS>)[name];
+      const values = by && DIMENSIONS[by];
+      const dimensions = Array.isArray(values)
+        ? values.map((value) => ({ [by as string]: value as string }))
+        : [by ? { [by]: undefined } : {}];
+      if (TOTALLED.some((it) => it === name)) dimensions.push({});
+      for (const it of dimensions) {
+        expectCounted({ namespace: NAMESPACE, name, dimensions: { service: SERVICE, ...it } });
+      }
+    }
+  });
+
+  test.each(FUNCTIONS)('%s counts under the service that alarms and dashboard name', (name) => {
+    expect(functionNamed(name).Environment.Variables.METRICS_SERVICE).toBe(SERVICE);
+  });
+});
 
 const alarmsYml = parse(readFileSync(new URL('../resources/alarms.yml', import.meta.url), 'utf8'), {
   logLevel: 'silent',
@@ -265,6 +388,14 @@ interface AlarmDimension {
   readonly Name: string;
   readonly Value: string | { readonly Ref: string };
 }
+
+/** What an alarm watches: a metric, or those in its expression. */
+const metricsOf = ({ Metrics, ...alarm }: Resource['Properties']): Metric[] =>
+  Metrics
+    ? Metrics.flatMap(({ MetricStat }: Resource['Properties']) =>
+        MetricStat ? [metricOf(MetricStat.Metric)] : [],
+      )
+    : [metricOf(alarm)];
 
 const metricOf = ({ Namespace, MetricName, Dimensions = [] }: Resource['Properties']): Metric => ({
   namespace: Namespace,
@@ -285,7 +416,9 @@ describe('the alarms', () => {
     expect(names).toEqual(
       alarms().map(({ id }) => `${SERVICE}${id.replace(/Alarm$/, '').replace(/[A-Z]/g, kebab)}`),
     );
-    const watched = alarms().map((it) => JSON.stringify([metricOf(it), it.Statistic]));
+    const watched = alarms().map((it) =>
+      JSON.stringify([metricsOf(it), it.Statistic, expressionOf(it)]),
+    );
     expect(watched).toHaveLength(new Set(watched).size);
     for (const alarm of alarms()) {
       expect(alarm, alarm.id).toMatchObject({
@@ -298,10 +431,41 @@ describe('the alarms', () => {
 
   test('every alarm on a metric of the service watches one that is counted', () => {
     const own = alarms()
-      .map(metricOf)
+      .flatMap(metricsOf)
       .filter(({ namespace }) => namespace === NAMESPACE);
     expect(own).not.toEqual([]);
     for (const metric of own) expectCounted(metric);
+  });
+
+  test('every alarm looks at no more than CloudWatch allows', () => {
+    for (const { id, EvaluationPeriods, DatapointsToAlarm = 1, Period, Metrics = [] } of alarms()) {
+      const periods = Metrics.map(({ MetricStat }: Resource['Properties']) => MetricStat?.Period);
+      for (const seconds of [Period, ...periods].filter((it) => it !== undefined)) {
+        const most = seconds < 3_600 ? 86_400 : 604_800;
+        expect(seconds * EvaluationPeriods, id).toBeLessThanOrEqual(most);
+      }
+      expect(DatapointsToAlarm, id).toBeLessThanOrEqual(EvaluationPeriods);
+    }
+  });
+
+  test.each([
+    ['a day without events after one with some', [5, 0], true],
+    ['a second day without', [5, 0, 0], true],
+    ['a third day without', [5, 0, 0, 0], false],
+    ['fewer events than the day before', [5, 1], false],
+    ['events again', [5, 0, 3, 4], false],
+    ['no event at all yet', [0, 0], false],
+  ])('no-events: %s', (_, events, fires) => {
+    expect(firesFor('NoEventsAlarm', { events })).toBe(fires);
+  });
+
+  test.each([
+    ['401 alone', [0], [3], true],
+    ['401 beside accepted events', [7], [3], false],
+    ['401 while retry adds no zeros', [undefined], [1], true],
+    ['silence', [0], [undefined], false],
+  ])('locked-out: %s', (_, events, rejected, fires) => {
+    expect(firesFor('LockedOutAlarm', { events, rejected })).toBe(fires);
   });
 
   test('a throttled request in the access log counts for its alarm', () => {
@@ -325,6 +489,36 @@ describe('the alarms', () => {
     });
   });
 });
+
+const expressionOf = ({ Metrics = [] }: Resource['Properties']): string | undefined =>
+  Metrics.find(({ Expression }: Resource['Properties']) => Expression)?.Expression;
+
+/** One value a period, the oldest first; undefined where CloudWatch has none. */
+type Series = readonly (number | undefined)[];
+
+/**
+ * Whether an alarm on an expression fires, as CloudWatch documents IF, FILL, DIFF and AND: an operation on a missing
+ * value has none.
+ */
+function firesFor(id: string, series: Readonly<Record<string, Series>>): boolean {
+  const alarm = resources[id]?.Properties;
+  const names = Object.keys(series);
+  const length = Math.max(...Object.values(series).map((it) => it.length));
+  const at = (i: number) => {
+    const value = (name: string, back = 0) => series[name]?.[i - back] ?? Number.NaN;
+    const source = `${expressionOf(alarm)}`
+      .replace(/\bAND\b/g, '&&')
+      .replace(/\bDIFF\((\w+)\)/g, "(value('$1') - value('$1', 1))")
+      .replace(/\bFILL\((\w+), (\d+)\)/g, "(Number.isNaN(value('$1')) ? $2 : value('$1'))")
+      .replace(/\bIF\(/g, 'either(');
+    const either = (when: boolean, then: number, other: number) => (when ? then : other);
+    const values = names.map((name) => value(name));
+    return new Function('value', 'either', ...names, `return ${source}`)(value, either, ...values);
+  };
+  const results = Array.from({ length }, (_, i) => at(i)).slice(-alarm.EvaluationPeriods);
+  const breaching = results.filter((it) => it >= alarm.Threshold).length;
+  return breaching >= (alarm.DatapointsToAlarm ?? alarm.EvaluationPeriods);
+}
 
 const kebab = (letter: string) => `-${letter.toLowerCase()}`;
 
@@ -376,7 +570,9 @@ const shows = (shown: Metric, metric: Metric) =>
 describe('the dashboard', () => {
   test('it shows the metric of every alarm', () => {
     const shown = shownMetrics();
-    const missing = alarms().filter((alarm) => !shown.some((it) => shows(it, metricOf(alarm))));
+    const missing = alarms().filter(
+      (alarm) => !metricsOf(alarm).every((metric) => shown.some((it) => shows(it, metric))),
+    );
     expect(missing.map(({ id }) => id)).toEqual([]);
   });
 
@@ -392,6 +588,12 @@ describe('the dashboard', () => {
       const by = (COUNTED_BY as Record<string, string>)[name];
       const dimensions = { service: SERVICE, ...(by && { [by]: undefined }) };
       expect(shown).toContainEqual({ namespace: NAMESPACE, name, dimensions });
+      if (!TOTALLED.some((it) => it === name)) continue;
+      expect(shown).toContainEqual({
+        namespace: NAMESPACE,
+        name,
+        dimensions: { service: SERVICE },
+      });
     }
   });
 });

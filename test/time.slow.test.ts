@@ -161,8 +161,8 @@ test.concurrent.each(['reply', 'retry'] as const)(
       }
       await victim[Symbol.asyncDispose]();
     }
-    // Read, token, answer, and two times a send and its count; retry claims first. Then once to the end.
-    expect(steps).toBe(name === 'reply' ? 8 : 9);
+    // Read the row and the mutes, token, answer, and two times a send and its count; retry claims first. Then once to the end.
+    expect(steps).toBe(name === 'reply' ? 9 : 10);
     // A send that was on its way, and one that had come through and was not counted, for each of two commands.
     expect(repeats.sort()).toEqual(['UpdateItem', 'UpdateItem', 'send', 'send']);
   },

@@ -402,6 +402,23 @@ describe.each<Kind>(['on the whole SDK', 'in a bundle'])('a request of a client 
     expect(received).toHaveLength(3);
   });
 
+  test('ends once its response has over 16 MB, and is not sent again', async () => {
+    const body = (bytes: number) => `{"Item":{"id":{"S":"${'x'.repeat(bytes - 24)}"}}}`;
+    answer = responding(200, body(16 * 1024 * 1024));
+    const { Item } = await newClient(PATIENT).send(get());
+    expect(Item?.id?.S).toHaveLength(16 * 1024 * 1024 - 24);
+    server.closeAllConnections();
+    received = [];
+    answer = (response) => void response.writeHead(200).write(body(16 * 1024 * 1024 + 1));
+    const { name, message } = await fails(PATIENT);
+    expect({ name, message }).toEqual({
+      name: 'ResponseTooLargeError',
+      message: 'the response has over 16 MB',
+    });
+    expect(received).toHaveLength(1);
+    await vi.waitFor(() => expect(sockets.size).toBe(0));
+  });
+
   test('ends when it gets no connection in time', async () => {
     answer = () => {};
     const client = newClient({ ...PATIENT, connectionTimeout: 50, maxSockets: 1 });

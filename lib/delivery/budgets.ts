@@ -2,7 +2,7 @@ import { REQUEST_MS } from '../vvchat/api.ts';
 
 /* How a function divides its time; in milliseconds. serverless.yml has the time-outs that these add up to. */
 
-/** How long a robot may take to answer. */
+/** How long a robot may take to answer; the setting ROBOT_TIMEOUT_SECONDS may shorten it. */
 export const ROBOT_MS = 60_000;
 
 /** What remains to a function after the robot's answer, for a token and the first sends. */

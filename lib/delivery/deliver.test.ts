@@ -3,11 +3,11 @@ import { beforeCalls, Clock } from '../../test/engine.ts';
 import { documented } from '../../test/fixtures.ts';
 import { startTestHarness, type TestHarness } from '../../test/harness.ts';
 import { countedDuring } from '../../test/metrics.ts';
-import { resetting, respondingWith } from '../../test/proxy.ts';
+import { passing, resetting, respondingWith } from '../../test/proxy.ts';
 import { answering, echo, silently, three } from '../../test/robots.ts';
 import { iso, updateIf } from '../aws/table.ts';
 import { defineRobot, type Robot } from '../define-robot.ts';
-import type { Item } from '../inbox/item.ts';
+import { type Item, keyOf } from '../inbox/item.ts';
 import type { InboxTable } from '../inbox/table.ts';
 import * as inbox from '../inbox/transitions.ts';
 import { closeWebview, openWebview, sendText } from '../vvchat/command.ts';
@@ -67,6 +67,7 @@ describe('a new row', () => {
       claims: 1,
       write_id: expect.any(String),
       commands: '[{"cmd":"send-text","params":{"text":"您好"}}]',
+      answered_at: later(0),
       sent: 1,
       replied_at: later(0),
       expires_at: Math.ceil(clock.now() / 1_000) + 30 * 86_400,
@@ -308,6 +309,16 @@ describe('a robot', () => {
   });
 });
 
+test('a robot has as much time as its setting says', async () => {
+  const item = await around.put();
+  const robot = answering(() => new Promise<never>(() => {}));
+  expect(await reply(item, robot, { robotMs: 50 })).toBe('postponed');
+  expect(await around.read(item)).toMatchObject({
+    robot_calls: 1,
+    last_error: 'RobotTimeoutError: The robot took over 0.05 s to answer at[0].',
+  });
+});
+
 test('a row for which the function has no time left is due at once, and counts no call of the robot', async () => {
   const item = await around.put();
   expect(await reply(item, echo, { deadline: clock.now() + 30_000 })).toBe('postponed');
@@ -322,7 +333,7 @@ test('a row for which the function has no time left is due at once, and counts n
 
 describe('a send', () => {
   test.each([
-    ['500', respondingWith(500), 'VVChat answered 500', 60_000],
+    ['503', respondingWith(503), 'VVChat answered 503', 60_000],
     ['429', respondingWith(429), 'VVChat answered 429', 60_000],
     [
       '429 for 90 s',
@@ -399,22 +410,56 @@ describe('a send', () => {
 
   test('that VVChat refuses fails the row, with the message of VVChat', async () => {
     const refusal = respondingWith(400, { err_code: 400, err_msg: 'no such session' });
-    const failWith = async (...faults: (typeof refusal)[]) => {
-      const item = await around.put();
-      for (const fault of faults) around.vvchat.fault('send', fault);
-      expect(await reply(item, three)).toBe('failed');
-      expect(await around.read(item)).toMatchObject({
-        status: 'failed',
-        last_error: 'VVChat answered 400 (err_code 400): no such session',
-        sent: 0,
-      });
-    };
     clock.advance(60_000);
-    await failWith(refusal, refusal);
+    const item = await around.put();
+    around.vvchat.fault('send', refusal, refusal);
+    expect(await reply(item, three)).toBe('failed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'failed',
+      last_error: 'VVChat answered 400 (err_code 400): no such session',
+      sent: 0,
+    });
     expect(around.vvchat.requests).toEqual(['send', 'token', 'send']);
-    await failWith(refusal);
-    expect(around.vvchat.requests).toEqual(['send', 'token', 'send', 'send']);
     expect(JSON.stringify(log.warn.mock.calls)).not.toMatch(/no such session/);
+  });
+
+  test('that VVChat refuses with a new token is put off once, as the token may be the reason', async () => {
+    const refusal = respondingWith(400, { err_code: 400, err_msg: 'token invalid' });
+    await reply(await around.put(), echo);
+    const [item, other] = [await around.put(), await around.put()];
+    for (const it of [item, other]) {
+      around.vvchat.fault('send', refusal);
+      expect(await reply(it, echo)).toBe('postponed');
+      expect(await around.read(it)).toMatchObject({ status: 'pending', refused: 0 });
+    }
+    clock.advance(59_000);
+    await updateIf(around.inbox, keyOf(other), { next_attempt_at: later(0) }, [
+      'attribute_exists(event_id)',
+    ]);
+    around.vvchat.fault('send', refusal);
+    expect(await retry(other, echo)).toBe('failed');
+    clock.advance(1_000);
+    around.vvchat.fault('send', refusal);
+    expect(await retry(item, echo)).toBe('replied');
+    expect(sentTexts().at(-1)).toBe(item.text);
+  });
+
+  test('that VVChat answers with 500 is listed as of unknown outcome, and retried like any other', async () => {
+    const item = await around.put();
+    around.vvchat.fault('send', respondingWith(500));
+    expect(await reply(item, echo)).toBe('postponed');
+    expect(await around.read(item)).toMatchObject({
+      status: 'pending',
+      last_error: 'VVChat answered 500',
+      unknown: [0],
+      next_attempt_at: later(60_000),
+    });
+    clock.advance(60_000);
+    around.vvchat.fault('send', respondingWith(500));
+    expect(await retry(item, echo)).toBe('postponed');
+    clock.advance(120_000);
+    expect(await retry(item, echo)).toBe('replied');
+    expect(await around.read(item)).toMatchObject({ unknown: [0], last_error: 'outcome unknown' });
   });
 
   test('with a token that VVChat no longer accepts gets another token', async () => {
@@ -428,14 +473,71 @@ describe('a send', () => {
     expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
   });
 
-  test('gets a third token when the second is refused as well, and is old', async () => {
+  describe('that VVChat answered 200 with an err_code', () => {
+    const doubtful = respondingWith(200, { err_code: 40_001, err_msg: 'token expired' });
+    const withOldToken = async () => {
+      await reply(await around.put(), echo);
+      clock.advance(61_000);
+    };
+
+    test('gets another token, and is listed as of unknown outcome before it is sent again', async () => {
+      await withOldToken();
+      const item = await around.put();
+      const listed: unknown[] = [];
+      around.vvchat.fault('send', doubtful, async (exchange) => {
+        listed.push((await around.read(item)).unknown);
+        await passing(exchange);
+      });
+      expect(await reply(item, echo)).toBe('replied');
+      expect(around.vvchat.requests.slice(-3)).toEqual(['send', 'token', 'send']);
+      expect(listed).toEqual([[0]]);
+      expect(await around.read(item)).toMatchObject({
+        status: 'replied',
+        unknown: [0],
+        last_error: 'outcome unknown',
+      });
+    });
+
+    test('with a young token is put off once, lists the command, and then fails', async () => {
+      await reply(await around.put(), echo);
+      const item = await around.put();
+      around.vvchat.fault('send', doubtful);
+      expect(await reply(item, echo)).toBe('postponed');
+      expect(await around.read(item)).toMatchObject({
+        last_error: 'VVChat answered 200 (err_code 40001): token expired',
+        unknown: [0],
+      });
+      clock.advance(60_000);
+      const before = sends();
+      around.vvchat.fault('send', doubtful);
+      expect(await retry(item, echo)).toBe('failed');
+      expect(sends() - before).toBe(1);
+    });
+
+    test('is not sent a third time', async () => {
+      await withOldToken();
+      const item = await around.put();
+      around.vvchat.fault('send', resetting);
+      expect(await reply(item, echo)).toBe('postponed');
+      clock.advance(180_000);
+      const before = sends();
+      around.vvchat.fault('send', doubtful);
+      expect(await retry(item, echo)).toBe('failed');
+      expect(sends() - before).toBe(1);
+      expect(await around.read(item)).toMatchObject({ status: 'failed', unknown: [0] });
+    });
+  });
+
+  test('gets a third token when the second, of another worker, is refused, and is old', async () => {
     const delivery = around.delivery(echo);
     await deliverNew(delivery, await around.put());
+    clock.advance(60_000);
+    // The container has just looked at the table, and does not yet know of the other token.
+    await delivery.tokens.get('test');
     const tokens = around.engine.table('tokens', clock);
     await updateIf(tokens, { app_id: 'test' }, { token: 'of another worker' }, [
       'attribute_exists(app_id)',
     ]);
-    clock.advance(60_000);
     const item = await around.put();
     around.vvchat.fault('send', respondingWith(400, { err_code: 400, err_msg: 'token expired' }));
     around.vvchat.requests.length = 0;
@@ -509,7 +611,7 @@ describe('a send', () => {
   test('does not begin when renewing the lease took the time that was left', async () => {
     const item = await around.put();
     const stored = await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('late')]);
-    await inbox.postponeSending(around.inbox, stored, 'x', 0);
+    await inbox.postponeSending(around.inbox, stored, 'x', { none: true });
     const lease = await inbox.claim(around.inbox, await around.read(item));
     clock.advance(inbox.leaseLeft(around.inbox, lease) - 4_000);
     const client = around.engine.newClient();
@@ -535,7 +637,7 @@ describe('a send', () => {
   test('without time left writes nothing but the postponement', async () => {
     const item = await around.put();
     const stored = await inbox.storeReply(around.inbox, inbox.unclaimed(item), [sendText('late')]);
-    await inbox.postponeSending(around.inbox, stored, 'x', 0);
+    await inbox.postponeSending(around.inbox, stored, 'x', { none: true });
     const lease = await inbox.claim(around.inbox, await around.read(item));
     const client = around.engine.newClient();
     const writes: string[] = [];

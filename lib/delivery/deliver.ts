@@ -1,16 +1,17 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Robot } from '../define-robot.ts';
-import { commandsOf, type Key, sessionOf, toQuestion } from '../inbox/item.ts';
+import { commandsOf, type Item, type Key, sessionOf, toQuestion } from '../inbox/item.ts';
 import { read } from '../inbox/queries.ts';
+import type { InboxTable } from '../inbox/table.ts';
 import {
   complete,
   completeWithoutReply,
   fail,
   type Lease,
-  LeaseLostError,
   leaseLeft,
   markSent,
   postponeAsking,
+  postponeDoubtful,
+  postponeRefused,
   postponeSending,
   postponeUnknown,
   renew,
@@ -19,27 +20,48 @@ import {
 } from '../inbox/transitions.ts';
 import { errorFields, log } from '../log.ts';
 import { record } from '../metric.ts';
+import { MUTED } from '../mute.ts';
 import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';
 import { type Command, InvalidCommandError, toMessage } from '../vvchat/command.ts';
-import { ROBOT_MS, SENDING_MS, WRITE_MS, WRITE_RETRY_MS } from './budgets.ts';
+import { NoTokenError } from '../vvchat/token.ts';
+import { SENDING_MS, WRITE_MS } from './budgets.ts';
 import { countOutcome, type Delivery, logOutcome, type Outcome } from './delivery.ts';
 import { robotErrorFields } from './robot-error.ts';
 import { OutOfTimeError, type SendFailure, send } from './send.ts';
+import { repeatWrite } from './write.ts';
 
 export class RobotTimeoutError extends SafeError {
   override readonly name = 'RobotTimeoutError';
 }
 
-/** Delivers a row that was just inserted. The stream may bring it twice, or late: then it is another worker's. */
-export const deliverNew = (delivery: Delivery, key: Key): Promise<Outcome> =>
-  logOutcome(key, async () => {
-    const item = await read(delivery.inbox, key);
+/**
+ * Delivers rows that were just inserted. The stream may bring them twice, or late: then they are another worker's.
+ *
+ * All of them are read before the first robot is called, so that all calls begin in one turn of the event loop: a handler
+ * that blocks the thread finds no command of the others in flight, which would be of unknown outcome if Lambda ended
+ * the process.
+ */
+export function deliverBatch(delivery: Delivery, keys: readonly Key[]): Promise<Outcome[]> {
+  const rows = keys.map((key) => ({ key, reading: read(delivery.inbox, key) }));
+  const readings: readonly Promise<unknown>[] = rows.map(({ reading }) => reading);
+  const allRead = Promise.allSettled([...readings, delivery.mutes.refresh()]);
+  const deliverRow = async (reading: Promise<Item | undefined>) => {
+    await allRead;
+    const item = await reading;
     if (!item) return 'absent';
     if (item.claims > 0) return 'taken';
     return deliver(delivery, unclaimed(item));
-  });
+  };
+  return Promise.all(rows.map(({ key, reading }) => logOutcome(key, () => deliverRow(reading))));
+}
+
+/** Delivers one row that was just inserted. */
+export async function deliverNew(delivery: Delivery, key: Key): Promise<Outcome> {
+  const [outcome] = await deliverBatch(delivery, [key]);
+  return outcome as Outcome;
+}
 
 /** Takes a row as far as it goes: call the robot, store the answer, send it, settle. */
 export async function deliver(delivery: Delivery, lease: Lease): Promise<Outcome> {
@@ -54,8 +76,9 @@ const isAnswered = ({ item }: Lease): boolean => item.commands !== undefined;
 
 /** @returns the lease with the stored commands, or of a row that is settled or postponed without any */
 async function askRobot(delivery: Delivery, unasked: Lease): Promise<Lease> {
+  if (await isMuted(delivery, unasked)) return settleMuted(delivery, unasked);
   const { inbox, deadline } = delivery;
-  const budget = Math.min(ROBOT_MS, deadline - inbox.now() - SENDING_MS);
+  const budget = Math.min(delivery.robotMs, deadline - inbox.now() - SENDING_MS);
   if (budget <= 0) return handleSendFailure(delivery, unasked, new OutOfTimeError());
   const lease = await renew(inbox, unasked, budget);
   const asked: Asked = { route: lease.item.event };
@@ -85,13 +108,14 @@ async function askInTime(
   const attempt = state === 'unclaimed' ? item.claims + 1 : item.claims;
   const timeUp = new AbortController();
   const { promise: tooLate, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    const error = new RobotTimeoutError(
-      `The robot took over ${budget / 1_000} s to answer ${asked.route}.`,
-    );
+  const abort = () => {
+    const message = `The robot took over ${budget / 1_000} s to answer ${asked.route}.`;
+    const error = new RobotTimeoutError(message);
     timeUp.abort(error);
     reject(error);
-  }, budget);
+  };
+  // Not before what has arrived is read: another robot may have blocked the thread.
+  const timer = setTimeout(() => setImmediate(abort), budget);
   const onRoute = (route: string) => {
     asked.route = route;
   };
@@ -128,17 +152,16 @@ function handleRobotFailure(delivery: Delivery, lease: Lease, error: unknown): P
 
 /** Sends the commands that were not sent yet, counts each, and settles the row with the last. */
 async function sendAll(delivery: Delivery, answered: Lease): Promise<Lease> {
+  if (await isMuted(delivery, answered)) return settleMuted(delivery, answered);
   const { inbox } = delivery;
   const commands = commandsOf(answered.item) ?? [];
   let lease = answered;
   for (const [i, command] of commands.entries()) {
     if (i < answered.item.sent) continue;
-    const { lease: sending, failure } = await send(
-      delivery,
-      lease,
-      toMessage(command, sessionOf(lease.item)),
-    );
-    if (failure) return handleSendFailure(delivery, sending, failure);
+    const message = toMessage(command, sessionOf(lease.item));
+    const { lease: sending, failure, isFinal } = await send(delivery, lease, message);
+    delivery.onSend?.(sending.item, failure);
+    if (failure) return handleSendFailure(delivery, sending, failure, isFinal);
     const isLast = i === commands.length - 1;
     lease = await writeUntilLeaseEnds(delivery, sending, () =>
       isLast ? complete(inbox, sending) : markSent(inbox, sending),
@@ -147,19 +170,41 @@ async function sendAll(delivery: Delivery, answered: Lease): Promise<Lease> {
   return lease;
 }
 
-function handleSendFailure(delivery: Delivery, lease: Lease, failure: SendFailure): Promise<Lease> {
-  const { inbox } = delivery;
+function handleSendFailure(
+  delivery: Delivery,
+  lease: Lease,
+  failure: SendFailure,
+  isFinal = false,
+): Promise<Lease> {
   const { event_id, app_id } = lease.item;
   log.warn('command not sent', { event_id, app_id, reason: failure.message });
+  return writeUntilLeaseEnds(delivery, lease, () =>
+    writeFailure(delivery.inbox, lease, failure, isFinal),
+  );
+}
+
+function writeFailure(
+  inbox: InboxTable,
+  lease: Lease,
+  failure: SendFailure,
+  isFinal: boolean,
+): Promise<Lease> {
   const last_error = errorText(failure);
-  const delayMs = failure instanceof OutOfTimeError ? 0 : failure.retryAfterMs;
-  const fault = failure instanceof VVChatError ? failure.fault : undefined;
-  return writeUntilLeaseEnds(delivery, lease, () => {
-    if (fault === 'refused') return fail(inbox, lease, last_error);
-    return fault === 'unknown'
-      ? postponeUnknown(inbox, lease, last_error, delayMs)
-      : postponeSending(inbox, lease, last_error, delayMs);
-  });
+  if (failure instanceof OutOfTimeError) {
+    return postponeSending(inbox, lease, last_error, { none: true });
+  }
+  const delay = { atLeastMs: failure.retryAfterMs };
+  if (failure instanceof NoTokenError) return postponeSending(inbox, lease, last_error, delay);
+  switch (failure.fault) {
+    case 'refused':
+      return (isFinal ? fail : postponeRefused)(inbox, lease, last_error);
+    case 'unknown':
+      return postponeUnknown(inbox, lease, last_error, delay);
+    case 'doubtful':
+      return postponeDoubtful(inbox, lease, last_error, delay);
+    default:
+      return postponeSending(inbox, lease, last_error, delay);
+  }
 }
 
 function errorText(failure: SendFailure): string {
@@ -167,24 +212,26 @@ function errorText(failure: SendFailure): string {
   return detail === undefined ? failure.message : `${failure.message}: ${detail}`;
 }
 
+// ---- mute
+
+/** An answer of which a part was sent, or may have been, is sent to its end. */
+const isMuted = async ({ mutes }: Delivery, { item }: Lease): Promise<boolean> =>
+  item.sent === 0 && item.unknown === undefined && mutes.include(item);
+
+const settleMuted = (delivery: Delivery, lease: Lease): Promise<Lease> =>
+  writeUntilLeaseEnds(delivery, lease, () => completeWithoutReply(delivery.inbox, lease, MUTED));
+
 // ---- write
 
 /**
  * Repeats a write that DynamoDB did not take for as long as the row is this worker's. If the first failure were
  * final, the robot would have been called for nothing, or a command be sent again.
  */
-async function writeUntilLeaseEnds(
+function writeUntilLeaseEnds(
   { inbox, deadline }: Delivery,
   lease: Lease,
   write: () => Promise<Lease>,
 ): Promise<Lease> {
   const end = Math.min(inbox.now() + leaseLeft(inbox, lease), deadline) - WRITE_MS;
-  for (;;) {
-    try {
-      return await write();
-    } catch (error) {
-      if (error instanceof LeaseLostError || inbox.now() >= end) throw error;
-      await sleep(WRITE_RETRY_MS);
-    }
-  }
+  return repeatWrite(inbox, end, write);
 }

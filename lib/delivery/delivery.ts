@@ -1,3 +1,4 @@
+import type { Context } from 'aws-lambda';
 import { createClient } from '../aws/dynamodb.ts';
 import type { Table } from '../aws/table.ts';
 import { type DeliveryConfig, TEST_HOST } from '../config.ts';
@@ -10,15 +11,22 @@ import { record } from '../metric.ts';
 import { createRobotApi, type RobotApi } from '../vvchat/api.ts';
 import { appKeys } from '../vvchat/app-key.ts';
 import { createTokens, type Tokens } from '../vvchat/token.ts';
+import { createMutes, type Mutes } from './mutes.ts';
+import type { SendFailure } from './send.ts';
 
 /** What it takes to deliver the rows of an inbox. */
 export interface Delivery {
   readonly inbox: InboxTable;
   readonly robot: Robot;
+  /** How long the robot may take to answer: at most `ROBOT_MS`. */
+  readonly robotMs: number;
   readonly api: Pick<RobotApi, 'send'>;
   readonly tokens: Tokens;
+  readonly mutes: Mutes;
   /** When the function's own time is up, in milliseconds since 1970. */
   readonly deadline: number;
+  /** Is called for each command that was sent, and for each that was not or may not have been. */
+  readonly onSend?: (item: Item, failure: SendFailure | undefined) => void;
 }
 
 /** Builds a delivery from the environment; a function adds the deadline of each invocation. */
@@ -37,12 +45,25 @@ export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Deliv
       random: Math.random,
     },
     robot,
+    robotMs: config.ROBOT_TIMEOUT_SECONDS * 1_000,
     api,
+    mutes: createMutes({ ...table, name: config.MUTES_TABLE }),
     tokens: createTokens({ ...table, name: config.TOKENS_TABLE }, async (app_id) =>
       api.fetchToken(app_id, await keyOf(app_id)),
     ),
   };
 }
+
+/** Adds to a delivery what is an invocation's own: its deadline, and its name in the rows that it writes. */
+export const forInvocation = (
+  delivery: Omit<Delivery, 'deadline'>,
+  functionName: 'reply' | 'retry',
+  context: Context,
+): Delivery => ({
+  ...delivery,
+  inbox: { ...delivery.inbox, worker: `${functionName} ${context.awsRequestId}` },
+  deadline: Date.now() + context.getRemainingTimeInMillis(),
+});
 
 /**
  * What became of a row: settled (`replied`, `ignored`, `failed`); `postponed` until it is due again; `absent`;

@@ -1,4 +1,4 @@
-import { crashed, type Item } from '../inbox/item.ts';
+import { crashed, type Item, robotCallsOf } from '../inbox/item.ts';
 import { exhaustedReason } from '../inbox/transitions.ts';
 
 /**
@@ -19,6 +19,6 @@ export class Quarantine {
 
   /** Removes and returns all rows, those first for which the robot was called least. */
   drain(): Item[] {
-    return this.#items.splice(0).sort((a, b) => a.robot_calls - b.robot_calls);
+    return this.#items.splice(0).sort((a, b) => robotCallsOf(a) - robotCallsOf(b));
   }
 }

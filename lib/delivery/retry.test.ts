@@ -2,18 +2,18 @@ import { describe, expect, test } from 'vitest';
 import { beforeCalls, failToReadShard } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
 import { countedDuring } from '../../test/metrics.ts';
-import { passing, respondingWith } from '../../test/proxy.ts';
-import { echo, silently } from '../../test/robots.ts';
+import { type Fault, resetting, respondingWith } from '../../test/proxy.ts';
+import { answering, echo, silently } from '../../test/robots.ts';
 import { useTestHarness } from '../../test/use-harness.ts';
-import { defineRobot } from '../define-robot.ts';
 import type { Item } from '../inbox/item.ts';
 import * as queries from '../inbox/queries.ts';
 import { redrive } from '../inbox/redrive.ts';
 import type { InboxTable } from '../inbox/table.ts';
 import * as inbox from '../inbox/transitions.ts';
 import { sendText } from '../vvchat/command.ts';
+import { MAX_CONSECUTIVE_FAILURES } from './breaker.ts';
 import { deliverNew } from './deliver.ts';
-import { CONCURRENCY, deliverDue, MAX_CONSECUTIVE_FAILURES } from './retry.ts';
+import { CONCURRENCY, deliverDue } from './retry.ts';
 
 const on = useTestHarness();
 
@@ -62,41 +62,119 @@ test('a run has at most 100 rows in flight', async () => {
   expect(most).toBe(CONCURRENCY);
 });
 
-test('an app that fails five times in a row is skipped for the rest of the run', async () => {
-  const others = await Promise.all(
-    ['a', 'b', 'c'].map((text) => {
-      const event = saying(text);
-      event.data.robot.app_id = 'qiyunxin';
+/** Enqueues so many messages of a group of its own. */
+const putIn = (session_open_id: string, length: number, text: string) =>
+  Promise.all(
+    Array.from({ length }, (_, i) => {
+      const event = saying(`${text} ${i}`);
+      event.data.session.session_open_id = session_open_id;
       return on.put(event);
     }),
   );
-  await putMany(CONCURRENCY * 2);
+
+/** Has VVChat answer sends of one group with an error. */
+const failGroup = (session_open_id: string, fault: Fault) => {
+  on.vvchat.intervene = ({ operation, body }) =>
+    operation === 'send' && `${body}`.includes(session_open_id) ? fault : undefined;
+};
+
+describe('another group', () => {
+  test('is answered in the same run, however many rows of a group make the robot throw', async () => {
+    await putIn('throwing', 300, 'bad');
+    on.clock.advance(1);
+    await putIn('innocent', 10, 'good');
+    on.clock.advance(120_000);
+    const robot = answering(({ text }) => {
+      if (text.startsWith('bad')) throw new Error('x');
+      return sendText(text);
+    });
+    expect(await run(robot)).toEqual({ replied: 10, postponed: 300 });
+  });
+
+  test('is answered in the same run while VVChat answers a group with 429, which is skipped', async () => {
+    await putIn('throttled', 300, 'bad');
+    await putIn('innocent', 10, 'good');
+    on.clock.advance(120_000);
+    failGroup('throttled', respondingWith(429));
+    const summary = await run();
+    expect(summary.replied).toBe(10);
+    expect(summary.postponed).toBeLessThanOrEqual(CONCURRENCY + MAX_CONSECUTIVE_FAILURES);
+    expect(summary.skipped).toBe(300 - (summary.postponed as number));
+  });
+
+  test('has its row delivered in the first round', async () => {
+    await putIn('flood', 300, 'bad');
+    await putIn('quiet', 1, 'good');
+    on.clock.advance(120_000);
+    const asked: string[] = [];
+    await run(silently(({ session }) => asked.push(session.session_open_id)));
+    expect(asked.indexOf('quiet')).toBeLessThanOrEqual(CONCURRENCY);
+    expect(asked).toHaveLength(301);
+  });
+});
+
+test('an app of which five groups fail in a row is skipped for the rest of the run, and no other app', async () => {
+  const event = saying('of another app');
+  event.data.robot.app_id = 'qiyunxin';
+  const other = await on.put(event);
+  for (let group = 0; group < CONCURRENCY * 2; group++) await putIn(`group ${group}`, 1, 'x');
   on.clock.advance(120_000);
   for (let i = 0; i < CONCURRENCY * 2; i++) on.vvchat.fault('send', respondingWith(503));
-  const robot = defineRobot({
-    at: [
-      [/^message/, () => sendText('x')],
-      [/^/, () => null],
-    ],
-  });
+  const robot = answering(({ text }) => (text === other.text ? null : sendText(text)));
   const summary = await run(robot);
-  expect(summary.ignored).toBe(others.length);
+  expect(summary.ignored).toBe(1);
   expect(summary.postponed).toBeGreaterThanOrEqual(MAX_CONSECUTIVE_FAILURES);
   expect(summary.postponed).toBeLessThanOrEqual(CONCURRENCY + MAX_CONSECUTIVE_FAILURES);
   expect(summary.skipped).toBe(CONCURRENCY * 2 - (summary.postponed as number));
   expect(sends()).toBe(summary.postponed);
 });
 
-test('a success resets the count of consecutive failures', async () => {
-  const failures = MAX_CONSECUTIVE_FAILURES - 1;
-  // Quarantined rows are delivered one at a time.
-  for (const item of await putMany(failures * 2 + 1)) {
-    await inbox.storeReply(on.inbox, inbox.unclaimed(item), [sendText('x')]);
-  }
-  on.clock.advance(120_000);
-  const busy = Array.from({ length: failures }, () => respondingWith(503));
-  on.vvchat.fault('send', ...busy, passing, ...busy);
-  expect(await run()).toEqual({ postponed: failures * 2, replied: 1 });
+describe('a row whose command has one send left', () => {
+  /** Of which the first send had an unknown outcome. */
+  const unknown = async (session_open_id: string) => {
+    const [item] = await putIn(session_open_id, 1, 'once');
+    on.clock.advance(1);
+    on.vvchat.fault('send', resetting);
+    expect(await deliverNew(on.delivery(echo), item as Item)).toBe('postponed');
+    return item as Item;
+  };
+
+  test('waits until VVChat has answered another row of its app', async () => {
+    const item = await unknown('a');
+    on.clock.advance(60_000);
+    expect(await run()).toEqual({ skipped: 1 });
+    expect(await on.read(item)).toMatchObject({ status: 'pending', claims: 1 });
+    await putIn('b', 1, 'other');
+    on.clock.advance(120_000);
+    expect(await run()).toEqual({ replied: 2 });
+    expect(await on.read(item)).toMatchObject({ status: 'replied', unknown: [0] });
+  });
+
+  test('is sent after 15 minutes, the oldest alone, and the others once it is answered', async () => {
+    const items = [await unknown('a'), await unknown('b'), await unknown('c')];
+    on.clock.advance(15 * 60_000 - 3);
+    expect(await run()).toEqual({ skipped: 3 });
+    on.clock.advance(2);
+    on.vvchat.fault('send', resetting);
+    expect(await run()).toEqual({ failed: 1, skipped: 2 });
+    expect(await on.read(items[0] as Item)).toMatchObject({ last_error: 'outcome unknown' });
+    expect(await run()).toEqual({ replied: 2 });
+  });
+
+  test('fails after 24 hours without that send', async () => {
+    const item = await unknown('a');
+    on.clock.advance(24 * 3_600_000);
+    expect(await run()).toEqual({ failed: 1 });
+    expect(await on.read(item)).toMatchObject({ last_error: expect.stringMatching(/^gave up: /) });
+    expect(sends()).toBe(1);
+  });
+
+  test('does not keep a run from what it can do after the time for it', async () => {
+    await unknown('a');
+    on.clock.advance(15 * 60_000);
+    const delivery = { ...on.delivery(echo), deadline: on.clock.now() + 89_999 };
+    expect(await deliverDue(delivery)).toEqual({});
+  });
 });
 
 test('a row fails after 24 hours, and nothing is sent', async () => {
@@ -111,10 +189,12 @@ test('a row fails after 24 hours, and nothing is sent', async () => {
 });
 
 describe('a row whose worker crashed', () => {
-  const crash = async () => {
+  const crash = async (times = 1) => {
     const item = await on.put();
-    on.clock.advance(120_000);
-    await inbox.claim(on.inbox, item);
+    for (let i = 0; i < times; i++) {
+      on.clock.advance(360_000);
+      await inbox.claim(on.inbox, await on.read(item));
+    }
     return item;
   };
 
@@ -170,9 +250,7 @@ describe('a row whose worker crashed', () => {
   });
 
   test('is still quarantined when it is put back after it failed for its crashes', async () => {
-    const crashed = await crash();
-    on.clock.advance(180_000);
-    await inbox.claim(on.inbox, await on.read(crashed));
+    const crashed = await crash(3);
     on.clock.advance(360_000);
     expect(await run()).toEqual({ failed: 1 });
     await redrive(on.inbox, {}, on.clock.now() + 60_000);
@@ -182,14 +260,12 @@ describe('a row whose worker crashed', () => {
   });
 
   test('fails after three calls of the robot', async () => {
-    const item = await crash();
-    on.clock.advance(180_000);
-    await inbox.claim(on.inbox, await on.read(item));
+    const item = await crash(3);
     on.clock.advance(360_000);
     expect(await run()).toEqual({ failed: 1 });
     expect(await on.read(item)).toMatchObject({
       robot_calls: 3,
-      last_error: 'the robot was called 3 times: the function crashed while the robot answered',
+      last_error: 'no answer after 3 attempts: the function crashed while the robot answered',
     });
   });
 
@@ -310,7 +386,9 @@ test('a failure of DynamoDB at one row leaves the others alone', async () => {
       throw Object.assign(new Error('x'), { name: 'InternalServerError' });
     }
   });
-  expect(await run(echo, { ...on.inbox, client })).toEqual({ replied: 4, stalled: 1 });
+  const ticking = setInterval(() => on.clock.advance(5_000), 50);
+  const summary = await run(echo, { ...on.inbox, client }).finally(() => clearInterval(ticking));
+  expect(summary).toEqual({ replied: 4, stalled: 1 });
 });
 
 test('a run that cannot read the whole index rejects, after it delivered what it could read', async () => {

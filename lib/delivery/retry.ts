@@ -1,9 +1,10 @@
-import { type Item, type Key, waitedMs } from '../inbox/item.ts';
+import { LAST_SEND_WAIT_MS } from '../inbox/backoff.ts';
+import { type Item, isLastSend, type Key, keyOf, waitedMs } from '../inbox/item.ts';
 import { dueRows, read } from '../inbox/queries.ts';
-import { claim, exhaustedReason, failExhausted } from '../inbox/transitions.ts';
+import { claim, exhaustedReason, failExhausted, unclaimed } from '../inbox/transitions.ts';
 import { record } from '../metric.ts';
 import { CircuitBreaker } from './breaker.ts';
-import { ROW_MS } from './budgets.ts';
+import { ROW_MS, WRITE_MS } from './budgets.ts';
 import { forEachConcurrent } from './concurrent.ts';
 import { deliver } from './deliver.ts';
 import {
@@ -15,20 +16,22 @@ import {
   summaryOf,
 } from './delivery.ts';
 import { Quarantine } from './quarantine.ts';
+import { Turns } from './turns.ts';
+import { repeatWrite } from './write.ts';
 
 /** How many rows are in flight at most. */
 export const CONCURRENCY = 100;
-
-/** After so many consecutive failures an app's rows are skipped for the rest of the run. */
-export const MAX_CONSECUTIVE_FAILURES = 5;
 
 /** In which share of the runs the quarantine comes first. */
 const QUARANTINE_FIRST_RATIO = 1 / 4;
 
 /**
- * Delivers what is due: what failed before, and what a crash left behind. Quarantined rows are mostly delivered after
- * all others, so that a poison message takes no other down with it; in some runs they are delivered first, so that
- * fresh poison messages cannot starve them.
+ * Delivers what is due: what failed before, and what a crash left behind; one row of each session in turn.
+ *
+ * - Quarantined rows are mostly delivered after all others, so that a poison message takes no other down with it; in
+ *   some runs they are delivered first, so that fresh poison messages cannot starve them.
+ * - Rows whose command has one send left are held back until VVChat has answered another row of their app, or for
+ *   {@link LAST_SEND_WAIT_MS}, so that an outage does not use that send up.
  *
  * @throws when the index could not be read whole, after all that could be read was delivered
  */
@@ -48,41 +51,60 @@ class Run {
   /** For how long the row has waited that has waited longest. */
   oldestMs = 0;
   readonly #delivery: Delivery;
-  readonly #apps = new CircuitBreaker(MAX_CONSECUTIVE_FAILURES);
+  readonly #breaker = new CircuitBreaker();
   readonly #quarantine = new Quarantine();
+  /** Rows that are held back, by app. */
+  readonly #held = new Map<string, Item[]>();
   readonly #began: number;
 
   constructor(delivery: Delivery) {
-    this.#delivery = delivery;
+    this.#delivery = {
+      ...delivery,
+      onSend: (item, failure) => this.#breaker.record(item, failure),
+    };
     this.#began = delivery.inbox.now();
   }
 
   /** @returns the errors of reading the index */
   async quarantineLast(): Promise<unknown[]> {
-    const errors = await this.#deliverAll(dueRows(this.#delivery.inbox), 1 / 2);
+    const { keys, errors } = await this.#readIndex();
+    await this.#deliverAll(keys.inTurns(), 1 / 2);
+    await this.#deliverHeld(3 / 4);
     await this.#deliverQuarantine(1);
     return errors;
   }
 
   /** @returns the errors of reading the index */
   async quarantineFirst(): Promise<unknown[]> {
+    const { keys, errors } = await this.#readIndex();
     const others: Key[] = [];
-    const setAside = (key: Key) => this.#inspect(key, async (item) => void others.push(item));
-    const isOver = this.#isPast(1 / 4);
-    const errors = await forEachConcurrent(
-      dueRows(this.#delivery.inbox),
-      CONCURRENCY,
-      setAside,
-      isOver,
-    );
+    const setAside = (key: Key) =>
+      this.#inspect(key, async (item) => void others.push(keyOf(item)));
+    await forEachConcurrent(keys.inTurns(), CONCURRENCY, setAside, this.#isPast(1 / 4));
     await this.#deliverQuarantine(1 / 2);
-    await this.#deliverAll(others.values(), 1);
+    await this.#deliverAll(others.values(), 3 / 4);
+    await this.#deliverHeld(1);
     return errors;
   }
 
-  #deliverAll(keys: AsyncIterable<Key> | IterableIterator<Key>, share: number) {
-    const take = (key: Key) => this.#inspect(key, (item) => this.#deliver(item));
-    return forEachConcurrent(keys, CONCURRENCY, take, this.#isPast(share));
+  /** Reads which rows are due before the first is delivered: only so can all sessions have their turn. */
+  async #readIndex(): Promise<{ keys: Turns; errors: unknown[] }> {
+    const keys = new Turns();
+    const isPast = this.#isPast(1 / 8);
+    try {
+      for await (const key of dueRows(this.#delivery.inbox)) {
+        keys.add(key);
+        if (keys.isFull || isPast()) break;
+      }
+      return { keys, errors: [] };
+    } catch (error) {
+      return { keys, errors: [error] };
+    }
+  }
+
+  async #deliverAll(keys: IterableIterator<Key>, share: number): Promise<void> {
+    const take = (key: Key) => this.#inspect(key, (item) => this.#deliverOrHold(item));
+    await forEachConcurrent(keys, CONCURRENCY, take, this.#isPast(share));
   }
 
   async #deliverQuarantine(share: number): Promise<void> {
@@ -91,6 +113,34 @@ class Run {
       if (isOver()) return;
       this.outcomes.push(await logOutcome(item, () => this.#deliver(item)));
     }
+  }
+
+  /**
+   * Delivers held rows of the apps that VVChat has answered in this run. Of another app the longest held row is sent
+   * once its time is up, and the others follow if VVChat answers it: an outage that lasts costs one message a run.
+   */
+  async #deliverHeld(share: number): Promise<void> {
+    const isOver = this.#isPast(share);
+    const follow = (item: Item) =>
+      this.#deliverLogged(item, this.#breaker.hasAnswered(item.app_id));
+    const deliverApp = async (items: readonly Item[]) => {
+      const [oldest, ...others] = items.toSorted(byUnknownAt);
+      if (!oldest || isOver()) return;
+      const isReleased = this.#breaker.hasAnswered(oldest.app_id) || this.#isTimeUp(oldest);
+      await this.#deliverLogged(oldest, isReleased);
+      await forEachConcurrent(others.values(), CONCURRENCY, follow, isOver);
+    };
+    await Promise.all([...this.#held.values()].map(deliverApp));
+  }
+
+  #isTimeUp({ unknown_at }: Item): boolean {
+    const { now } = this.#delivery.inbox;
+    return unknown_at !== undefined && now() >= Date.parse(unknown_at) + LAST_SEND_WAIT_MS;
+  }
+
+  async #deliverLogged(item: Item, isReleased: boolean): Promise<void> {
+    const work = async (): Promise<Outcome> => (isReleased ? this.#deliver(item) : 'skipped');
+    this.outcomes.push(await logOutcome(item, work));
   }
 
   /** Whether a share of the time is over in which rows may be begun. */
@@ -115,19 +165,29 @@ class Run {
     if (outcome) this.outcomes.push(outcome);
   }
 
+  async #deliverOrHold(item: Item): Promise<Outcome | undefined> {
+    const isExhausted = exhaustedReason(item, this.#delivery.inbox.now()) !== undefined;
+    if (isExhausted || !isLastSend(item)) return this.#deliver(item);
+    const held = this.#held.get(item.app_id) ?? [];
+    held.push(item);
+    this.#held.set(item.app_id, held);
+    return undefined;
+  }
+
   async #deliver(item: Item): Promise<Outcome> {
-    const { app_id } = item;
-    if (this.#apps.isOpen(app_id)) return 'skipped';
-    const outcome = await deliverClaimed(this.#delivery, item);
-    if (outcome === 'postponed') this.#apps.recordFailure(app_id);
-    else this.#apps.recordSuccess(app_id);
-    return outcome;
+    return this.#breaker.isOpen(item) ? 'skipped' : deliverClaimed(this.#delivery, item);
   }
 }
 
+const byUnknownAt = (a: Item, b: Item) => (`${a.unknown_at}` < `${b.unknown_at}` ? -1 : 1);
+
 async function deliverClaimed(delivery: Delivery, item: Item): Promise<Outcome> {
-  const { inbox } = delivery;
+  const { inbox, deadline } = delivery;
   const reason = exhaustedReason(item, inbox.now());
-  if (reason === undefined) return deliver(delivery, await claim(inbox, item));
-  return countOutcome(inbox, await failExhausted(inbox, item, reason));
+  if (reason !== undefined) return countOutcome(inbox, await failExhausted(inbox, item, reason));
+  // A claim whose answer is lost would count as a call of the robot, so the worker finds out.
+  const lease = unclaimed(item);
+  const end = Math.min(inbox.now() + WRITE_MS, deadline - ROW_MS);
+  const claimed = await repeatWrite(inbox, end, () => claim(inbox, item, lease));
+  return deliver(delivery, claimed);
 }

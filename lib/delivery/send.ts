@@ -1,4 +1,5 @@
-import { type Lease, markSending } from '../inbox/transitions.ts';
+import { isUnknown } from '../inbox/item.ts';
+import { type Lease, markSending, markUnknown } from '../inbox/transitions.ts';
 import { REQUEST_MS, VVChatError } from '../vvchat/api.ts';
 import type { Message } from '../vvchat/command.ts';
 import { NoTokenError, type Token } from '../vvchat/token.ts';
@@ -20,11 +21,13 @@ export class OutOfTimeError extends Error {
 interface Sent {
   readonly lease: Lease;
   readonly failure?: SendFailure;
+  /** Of a refusal: VVChat refused the command with two tokens, so neither was the reason. */
+  readonly isFinal?: boolean;
 }
 
 /**
  * Sends one command. A token that VVChat refuses is replaced, and the command sent again: a refused command was not
- * carried out.
+ * carried out. Where that is doubtful, the row lists the command as of unknown outcome first.
  *
  * @throws what DynamoDB throws, before anything was sent
  */
@@ -34,7 +37,7 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
   let lease = unsent;
   try {
     let token: Token | undefined = await beforeDeadline(delivery, tokens.get(app_id));
-    for (;;) {
+    for (let refusals = 1; ; refusals++) {
       checkTime(delivery);
       // Kept even if there is no time left after it: a lease that is not the last one can write nothing.
       lease = await markSending(delivery.inbox, lease, REQUEST_MS);
@@ -45,7 +48,11 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
         delivery,
         tokens.replace(app_id, token),
       );
-      if (!other) return { lease, failure: refusal };
+      if (refusal.isDoubtful && isUnknown(lease.item)) {
+        return { lease, failure: refusal, isFinal: true };
+      }
+      if (refusal.isDoubtful) lease = await markUnknown(delivery.inbox, lease);
+      if (!other) return { lease, failure: refusal, isFinal: refusals > 1 };
       token = other;
     }
   } catch (failure) {

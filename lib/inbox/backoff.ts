@@ -15,6 +15,12 @@ export const CLOCK_SKEW_MS = 30_000;
 /** For how long a row is retried before it fails. */
 export const GIVE_UP_MS = 24 * 3_600_000;
 
+/**
+ * For how long the last send of a command is put off while VVChat answers no other row of its app. An outage that
+ * shows as time-outs would otherwise use up both sends of every message.
+ */
+export const LAST_SEND_WAIT_MS = 15 * 60_000;
+
 /** How often the robot is called for one row before the row fails. */
 export const MAX_ROBOT_CALLS = 3;
 

@@ -24,13 +24,13 @@ export interface Item extends Key {
   readonly received_at: string;
   readonly status: 'pending' | 'replied' | 'ignored' | 'failed';
   /**
-   * What a worker is doing. On a due row it means that the worker crashed; on a failed one, that its last call of the
-   * robot did, so that it is quarantined once it is put back.
+   * What a worker is doing. On a due row it means that the worker crashed. `crashed`: a row that failed because the
+   * robot crashed its workers, and so is quarantined once it is put back.
    */
-  readonly phase?: 'asking' | 'sending';
+  readonly phase?: 'asking' | 'sending' | 'crashed';
   /** The fencing token: how often the row was claimed. It never falls. */
   readonly claims: number;
-  /** How often the robot was called. */
+  /** How many calls of the robot ended without an answer, or with their worker. */
   readonly robot_calls: number;
   /** Of the insert. */
   readonly enqueue_id: string;
@@ -46,9 +46,24 @@ export interface Item extends Key {
   readonly sent: number;
   /** Which commands (from 0) were sent with an unknown outcome, and so may have been carried out twice. */
   readonly unknown?: readonly number[];
+  /** When the next command was sent with an unknown outcome. It is sent once more, and never a third time. */
+  readonly unknown_at?: string;
+  /** Which command (from 0) VVChat refused with a token so new that the token may have been the reason. */
+  readonly refused?: number;
   readonly replied_at?: string;
   /** For people. No code looks into it; a redrive filters by it, and a later failure quotes it. */
   readonly last_error?: string;
+  /** How many equal events came within the window, and when the last of them did. */
+  readonly duplicates?: number;
+  readonly last_duplicate_at?: string;
+  /** When the robot's answer was stored. */
+  readonly answered_at?: string;
+  /** Which invocation wrote last, such as `reply 8f2c0a51-…`. */
+  readonly worker?: string;
+  /** What went wrong lately: JSON, see history.ts. */
+  readonly history?: string;
+  /** When an operator marked the failed row as seen. */
+  readonly acknowledged_at?: string;
   /** Seconds since 1970, for DynamoDB's time to live. */
   readonly expires_at?: number;
 }
@@ -120,6 +135,13 @@ export const commandsOf = ({ commands }: Item): readonly Command[] | undefined =
 /** Whether the next command was sent with an unknown outcome: if sent again, it may be carried out twice. */
 export const isUnknown = ({ unknown = [], sent }: Item): boolean => unknown.includes(sent);
 
+/** Whether the next send of a command is its last, whatever comes of it. */
+export const isLastSend = ({ unknown_at }: Item): boolean => unknown_at !== undefined;
+
+/** A call that crashed its worker counts as soon as the next worker finds the row. */
+export const robotCallsOf = ({ phase, robot_calls }: Item): number =>
+  robot_calls + (phase === 'asking' ? 1 : 0);
+
 /** Whether the last worker of a due row crashed. */
 export const crashed = ({ phase }: Item): boolean => phase !== undefined;
 
@@ -161,10 +183,24 @@ export const numberOf = ({ event_id }: Pick<Item, 'event_id'>): number =>
 
 export const DUE_SHARDS = 16;
 
-/** Where the index `due` has the rows that failed. */
-export const FAILED_SHARD = 'failed';
-
 export const shardName = (shard: number): string => `${shard}`.padStart(2, '0');
 
 export const shardOf = (event_id: string): string =>
   shardName(createHash('sha256').update(event_id).digest().readUInt8() % DUE_SHARDS);
+
+export const failedShardOf = (event_id: string): string => `failed-${shardOf(event_id)}`;
+
+/** Failed rows that an operator has seen lie apart from those that are new. */
+export const acknowledgedShardOf = (event_id: string): string =>
+  `acknowledged-${shardOf(event_id)}`;
+
+/** What the index `due` lists. */
+export type DueList = 'pending' | 'failed' | 'acknowledged';
+
+/** The keys under which the index has a list, in the order of their text. An earlier version put every failed row under the key `failed`. */
+export function shardsOf(list: DueList): readonly string[] {
+  const names = Array.from({ length: DUE_SHARDS }, (_, shard) => shardName(shard));
+  if (list === 'pending') return names;
+  const shards = names.map((name) => `${list}-${name}`);
+  return list === 'failed' ? ['failed', ...shards] : shards;
+}

@@ -1,6 +1,15 @@
-import { GetItemCommand, paginateQuery, QueryCommand } from '@aws-sdk/client-dynamodb';
+import { GetItemCommand, paginateQuery } from '@aws-sdk/client-dynamodb';
 import { iso, type Table, toAttributes } from '../aws/table.ts';
-import { DUE_SHARDS, FAILED_SHARD, type Item, itemIn, type Key, keyOf, shardName } from './item.ts';
+import {
+  DUE_SHARDS,
+  type DueList,
+  type Item,
+  itemIn,
+  type Key,
+  keyOf,
+  shardName,
+  shardsOf,
+} from './item.ts';
 import type { InboxTable } from './table.ts';
 
 /** The row as it is now. */
@@ -57,41 +66,90 @@ function shuffled<T>(values: readonly T[], random: () => number): T[] {
     .map(({ value }) => value);
 }
 
-/** Where a row is among those that failed. */
-export type FailedKey = Key & Pick<Item, 'next_attempt_at'>;
+/** Where the index has a row. */
+export type IndexKey = Key & Required<Pick<Item, 'due_shard' | 'next_attempt_at'>>;
 
 /**
- * The rows that failed, in the order in which they did, as the index has them: possibly stale.
+ * The rows of a list of the index, over all of its shards in the order of `next_attempt_at`: for failed rows, that in
+ * which they failed. The index may be stale.
  *
- * @param between times of failure, ISO 8601 UTC, both included
+ * @param between of `next_attempt_at`, ISO 8601 UTC, both included
  * @param after begins behind this one
  */
-export async function failedRows(
+export async function indexedRows(
   table: Table,
+  list: DueList,
   limit: number,
-  between: { readonly from: string; readonly to: string },
-  after?: FailedKey,
-): Promise<FailedKey[]> {
-  const { Items = [] } = await table.client.send(
-    new QueryCommand({
-      TableName: table.name,
-      IndexName: 'due',
-      KeyConditionExpression: 'due_shard = :failed AND next_attempt_at BETWEEN :from AND :to',
-      ExpressionAttributeValues: toAttributes({
-        ':failed': FAILED_SHARD,
-        ':from': between.from,
-        ':to': between.to,
-      }),
-      ExclusiveStartKey: after && toAttributes({ ...failedKeyOf(after), due_shard: FAILED_SHARD }),
-      Limit: limit,
-    }),
-    table.options,
-  );
-  return Items.map((it) => failedKeyOf(itemIn(it)));
+  between: Period,
+  after?: IndexKey,
+): Promise<IndexKey[]> {
+  const shards = shardsOf(list);
+  const pageSize = Math.ceil(limit / shards.length);
+  const readers = shards.map((shard) => rowsInShard(table, shard, pageSize, between, after));
+  const heads = await Promise.all(readers.map((reader) => reader.next()));
+  const rows: IndexKey[] = [];
+  for (;;) {
+    const first = earliest(heads);
+    const { value } = heads[first] ?? {};
+    if (!value || rows.length === limit) return rows;
+    rows.push(value);
+    heads[first] = await (readers[first] as (typeof readers)[number]).next();
+  }
 }
 
-const failedKeyOf = ({ session_open_id, event_id, next_attempt_at }: FailedKey): FailedKey => ({
+export interface Period {
+  readonly from: string;
+  readonly to: string;
+}
+
+type Head = IteratorResult<IndexKey, void>;
+
+/** The position of the earliest row, or -1. Of rows of the same time, the one of the first shard comes first. */
+function earliest(heads: readonly Head[]): number {
+  let first = -1;
+  for (const [i, { value }] of heads.entries()) {
+    const least = heads[first]?.value?.next_attempt_at;
+    if (value && (least === undefined || value.next_attempt_at < least)) first = i;
+  }
+  return first;
+}
+
+async function* rowsInShard(
+  table: Table,
+  shard: string,
+  pageSize: number,
+  { from, to }: Period,
+  after: IndexKey | undefined,
+): AsyncGenerator<IndexKey, void> {
+  const first = after ? firstAfter(after, shard) : from;
+  if (first > to) return;
+  const pages = paginateQuery(
+    {
+      client: table.client,
+      pageSize,
+      ...(after?.due_shard === shard && { startingToken: toAttributes(indexKeyOf(after)) }),
+    },
+    {
+      TableName: table.name,
+      IndexName: 'due',
+      KeyConditionExpression: 'due_shard = :shard AND next_attempt_at BETWEEN :from AND :to',
+      ExpressionAttributeValues: toAttributes({ ':shard': shard, ':from': first, ':to': to }),
+    },
+    table.options,
+  );
+  for await (const { Items = [] } of pages) {
+    yield* Items.map((it) => indexKeyOf(itemIn(it) as IndexKey));
+  }
+}
+
+/** Rows of the same time in earlier shards came before this one. */
+function firstAfter({ due_shard, next_attempt_at }: IndexKey, shard: string): string {
+  return shard < due_shard ? iso(Date.parse(next_attempt_at) + 1) : next_attempt_at;
+}
+
+const indexKeyOf = ({ session_open_id, event_id, due_shard, next_attempt_at }: IndexKey) => ({
   session_open_id,
   event_id,
+  due_shard,
   next_attempt_at,
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { beforeCalls } from '../../test/engine.ts';
+import { beforeCalls, loseFirstAnswer } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
 import { resetting, respondingWith } from '../../test/proxy.ts';
 import { answering, echo, three } from '../../test/robots.ts';
@@ -33,7 +33,7 @@ const failedMany = async (length: number) => {
   return items;
 };
 
-const run = () => deliverDue(on.delivery(echo));
+const run = (robot = echo) => deliverDue(on.delivery(robot));
 
 describe('a failed row', () => {
   test('is put back as new, except for its claims, and is answered', async () => {
@@ -48,6 +48,7 @@ describe('a failed row', () => {
       robot_calls: 0,
       claims: 1,
       write_id: expect.not.stringMatching(before.write_id),
+      history: expect.stringMatching(/"redriven"}\]$/),
       due_shard: item.due_shard,
       next_attempt_at: iso(on.clock.now()),
       give_up_at: iso(on.clock.now() + 24 * 3_600_000),
@@ -60,8 +61,13 @@ describe('a failed row', () => {
   test('resumes the stored answer where it stopped', async () => {
     const item = await on.put();
     const robot = three;
-    on.vvchat.fault('send', respondingWith(200), respondingWith(400));
-    expect(await deliverNew(on.delivery(robot), item)).toBe('failed');
+    on.vvchat.fault('send', respondingWith(200), respondingWith(400), respondingWith(400));
+    expect(await deliverNew(on.delivery(robot), item)).toBe('postponed');
+    on.clock.advance(59_999);
+    expect(await run()).toEqual({});
+    on.clock.advance(1);
+    on.vvchat.fault('send', respondingWith(400));
+    expect(await run()).toEqual({ failed: 1 });
     expect(await on.read(item)).toMatchObject({ status: 'failed', sent: 1 });
     await ask({});
     expect(await run()).toEqual({ replied: 1 });
@@ -141,6 +147,99 @@ describe('a failed row', () => {
   });
 });
 
+describe('a failed row with a stored answer', () => {
+  const counted = (sent: number) => sendText(`answer ${sent}`);
+
+  test('is answered anew if the robot is to be asked again and nothing was sent', async () => {
+    const item = await on.put();
+    const stored = await inbox.storeReply(on.inbox, inbox.unclaimed(item), [counted(1)]);
+    await inbox.fail(on.inbox, stored, 'VVChat answered 400');
+    expect(await ask({ ask_again: true })).toEqual({
+      redriven: 1,
+      outcome_unknown: 0,
+      partly_sent: 0,
+      others: 0,
+    });
+    expect(await on.read(item)).not.toHaveProperty('commands');
+    expect(await deliverDue(on.delivery(answering(() => counted(2))))).toEqual({ replied: 1 });
+    expect(on.sentTexts()).toEqual(['answer 2']);
+  });
+
+  test('stays failed if a part of it was sent, or may have been', async () => {
+    const partly = await on.put();
+    const stored = await inbox.storeReply(on.inbox, inbox.unclaimed(partly), [1, 2].map(counted));
+    await inbox.fail(on.inbox, await inbox.markSent(on.inbox, stored), 'VVChat answered 400');
+    const unknown = await on.put();
+    await inbox.storeReply(on.inbox, inbox.unclaimed(unknown), [counted(1)]);
+    on.clock.advance(25 * 3_600_000);
+    expect(await run()).toEqual({ failed: 1 });
+    expect(await ask({ ask_again: true, outcome_unknown: true })).toEqual({
+      redriven: 0,
+      outcome_unknown: 0,
+      partly_sent: 2,
+      others: 0,
+    });
+    expect(await on.read(partly)).toMatchObject({ status: 'failed', sent: 1 });
+    expect(await on.read(unknown)).toMatchObject({ status: 'failed', unknown: [0] });
+  });
+});
+
+describe('an acknowledged row', () => {
+  test('stays failed, and leaves the list of failed rows for one of its own', async () => {
+    const [seen, fresh] = [await failed(), await failed()];
+    const to = iso(on.clock.now() - 1_000);
+    expect(await ask({ acknowledge: true, to })).toEqual({
+      acknowledged: 1,
+      outcome_unknown: 0,
+      others: 0,
+    });
+    const ids = async (request: object) =>
+      (await ask({ list: true, ...request })).rows?.map(({ event_id }) => event_id);
+    expect(await ids({})).toEqual([fresh.event_id]);
+    expect(await ids({ acknowledged: true })).toEqual([seen.event_id]);
+    expect(await on.read(seen)).toMatchObject({
+      status: 'failed',
+      acknowledged_at: iso(on.clock.now()),
+      expires_at: expect.any(Number),
+    });
+  });
+
+  test('can be put back, and is listed as failed if it fails again', async () => {
+    const item = await failed();
+    await ask({ acknowledge: true });
+    expect(await ask({})).toMatchObject({ redriven: 0 });
+    expect(await ask({ acknowledged: true })).toMatchObject({ redriven: 1 });
+    expect(await run(answering(() => sendText('')))).toEqual({ failed: 1 });
+    expect(await ask({ list: true })).toMatchObject({ listed: 1 });
+    expect(await on.read(item)).toMatchObject({ due_shard: `failed-${item.due_shard}` });
+  });
+
+  test('may be one whose outcome is unknown', async () => {
+    await inbox.fail(
+      on.inbox,
+      inbox.unclaimed({ ...(await on.put()), unknown: [0] } as Item),
+      'outcome unknown',
+    );
+    expect(await ask({ acknowledge: true })).toMatchObject({ acknowledged: 1 });
+  });
+
+  test('is not one that was put back meanwhile', async () => {
+    const item = await failed();
+    const table = { ...on.inbox, client: on.engine.newClient() };
+    beforeCalls(table.client, (operation) => operation === 'UpdateItem' && ask({}));
+    expect(await ask({ acknowledge: true }, table)).toMatchObject({ acknowledged: 0, others: 1 });
+    expect(await on.read(item)).toMatchObject({ status: 'pending' });
+  });
+
+  test('is counted though the answer to its write was lost', async () => {
+    await failed();
+    const table = { ...on.inbox, client: on.engine.newClient() };
+    const wasLost = loseFirstAnswer(table.client, 'UpdateItemCommand');
+    expect(await ask({ acknowledge: true }, table)).toMatchObject({ acknowledged: 1 });
+    expect(wasLost()).toBe(true);
+  });
+});
+
 describe('a redrive of many rows', () => {
   test.each([
     [{ app_id: 'qiyunxin' }, 1],
@@ -191,8 +290,7 @@ describe('a redrive of many rows', () => {
       });
       expect(answer).toMatchObject({ redriven: more ? 1 : 0 });
       on.clock.advance(1_000);
-      on.vvchat.fault('send', respondingWith(400));
-      if (more) expect(await run()).toEqual({ failed: 1 });
+      if (more) expect(await run(answering(() => sendText('')))).toEqual({ failed: 1 });
       ({ after } = answer);
     }
     expect(after).toBeUndefined();
@@ -225,7 +323,7 @@ test.each([
   [null, 'redrive must be an object, such as {} or {"list": true}.'],
   [
     { lsit: true },
-    'redrive.lsit is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after.',
+    'redrive.lsit is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown, ask_again, acknowledge, acknowledged and after.',
   ],
   [{ limit: 0 }, 'redrive.limit must be a whole number from 1 to 1000.'],
   [{ limit: '5' }, 'redrive.limit must be a whole number from 1 to 1000.'],

@@ -1,8 +1,9 @@
 import * as v from 'valibot';
 import { iso, type Table } from '../aws/table.ts';
 import { SafeError } from '../safe-error.ts';
+import { acknowledge } from './acknowledge.ts';
 import { type Item, isUnknown, type Key } from './item.ts';
-import { failedRows, read } from './queries.ts';
+import { indexedRows, read } from './queries.ts';
 import { LeaseLostError, redrive as putBack } from './transitions.ts';
 
 /** A redrive request is invalid; the message says what is wrong, and what to write. */
@@ -16,8 +17,12 @@ export interface Redriven {
   readonly redriven?: number;
   /** How many would be. */
   readonly listed?: number;
+  /** How many were marked as seen. */
+  readonly acknowledged?: number;
   /** How many rows of those requested stay failed, because a command of theirs may have been carried out. */
   readonly outcome_unknown: number;
+  /** How many rows stay failed because a part of their answer was sent, so that the robot cannot be asked again. */
+  readonly partly_sent?: number;
   /** How many rows were not requested. */
   readonly others: number;
   /** There may be more rows: the same request with this as `after` goes on. */
@@ -66,6 +71,7 @@ const time = v.pipe(
 const Place = v.strictObject({
   session_open_id: text,
   event_id: text,
+  due_shard: text,
   next_attempt_at: text,
   to: text,
 });
@@ -82,6 +88,9 @@ const place = v.pipe(
     return NEVER;
   }),
 );
+
+const KEYS =
+  'list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown, ask_again, acknowledge, acknowledged and after';
 
 const boolean = v.boolean('must be true or false');
 
@@ -109,11 +118,17 @@ const Redrive = v.pipe(
       to: v.optional(time),
       /** Includes rows of which a command may have been carried out, and which may so be sent twice. */
       outcome_unknown: v.optional(boolean, false),
+      /** Discards stored answers of which nothing was sent, so that the robot is asked again. */
+      ask_again: v.optional(boolean, false),
+      /** Marks the rows as seen in place of putting them back. */
+      acknowledge: v.optional(boolean, false),
+      /** Reads the rows that were marked as seen in place of those that were not. */
+      acknowledged: v.optional(boolean, false),
       after: v.optional(place),
     },
     ({ expected }) =>
       expected === 'never'
-        ? 'is not known; there are list, limit, app_id, session_open_id, last_error, from, to, outcome_unknown and after'
+        ? `is not known; there are ${KEYS}`
         : 'must be an object, such as {} or {"list": true}',
   ),
   v.forward(
@@ -137,18 +152,19 @@ type Redrive = v.InferOutput<typeof Redrive>;
 
 /** What became of one row; if it is only listed, the row. */
 interface Result {
-  readonly as: 'taken' | 'outcome_unknown' | 'others';
+  readonly as: 'taken' | 'outcome_unknown' | 'partly_sent' | 'others';
   readonly row?: FailedRow;
 }
 
 /**
- * Puts failed rows back into the inbox, or lists them.
+ * Puts failed rows back into the inbox, lists them, or marks them as seen.
  *
  * Bounded, and resumable: a call reads `limit` rows at most; the same request again, with `after` from the
  * answer, goes on, up to the time of the first call. A call that ends in the middle has put back some, and leaves
  * the others as they are.
  *
- * @param request `{ list?, limit?, app_id?, session_open_id?, last_error?, from?, to?, outcome_unknown?, after? }`
+ * @param request `{ list?, limit?, app_id?, session_open_id?, last_error?, from?, to?, outcome_unknown?,
+ *   ask_again?, acknowledge?, acknowledged?, after? }`
  * @throws {InvalidRedriveError}
  */
 export async function redrive(table: Table, request: unknown, deadline: number): Promise<Redriven> {
@@ -156,7 +172,8 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   const { from, limit, after } = wanted;
   const now = iso(table.now());
   const to = after?.to ?? (wanted.to !== undefined && wanted.to < now ? wanted.to : now);
-  const keys = await failedRows(table, limit, { from, to }, after);
+  const list = wanted.acknowledged ? 'acknowledged' : 'failed';
+  const keys = await indexedRows(table, list, limit, { from, to }, after);
   const results: Result[] = [];
   while (results.length < keys.length && (results.length === 0 || hasTime(table, deadline))) {
     const batch = keys.slice(results.length, results.length + AT_ONCE);
@@ -166,12 +183,18 @@ export async function redrive(table: Table, request: unknown, deadline: number):
   const isOver = results.length === keys.length && keys.length < limit;
   const count = (as: Result['as']) => results.filter((it) => it.as === as).length;
   return {
-    [wanted.list ? 'listed' : 'redriven']: count('taken'),
+    [effectOf(wanted)]: count('taken'),
     outcome_unknown: count('outcome_unknown'),
+    ...(wanted.ask_again && { partly_sent: count('partly_sent') }),
     others: count('others'),
     ...(!isOver && last && { after: encodePlace({ ...last, to }) }),
     ...(wanted.list && { rows: results.flatMap(({ row }) => row ?? []) }),
   };
+}
+
+function effectOf({ list, acknowledge }: Redrive) {
+  if (list) return 'listed';
+  return acknowledge ? 'acknowledged' : 'redriven';
 }
 
 const hasTime = ({ now }: Table, deadline: number): boolean => now() < deadline - SPARE_MS;
@@ -192,14 +215,28 @@ async function redriveBatch(
 async function redriveRow(table: Table, key: Key, wanted: Redrive): Promise<Result> {
   const item = await read(table, key);
   if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
-  if (isUnknown(item) && !wanted.outcome_unknown) return { as: 'outcome_unknown' };
+  const obstacle = wanted.acknowledge ? undefined : obstacleTo(item, wanted);
+  if (obstacle) return { as: obstacle };
   if (wanted.list) return { as: 'taken', row: rowOf(item) };
+  const isWritten = wanted.acknowledge
+    ? await acknowledge(table, item)
+    : await putBackUnlessChanged(table, item, wanted);
+  return { as: isWritten ? 'taken' : 'others' };
+}
+
+/** Why a row is not put back, if it is not. */
+function obstacleTo(item: Item, { outcome_unknown, ask_again }: Redrive) {
+  if (ask_again && (item.sent > 0 || item.unknown)) return 'partly_sent';
+  return isUnknown(item) && !outcome_unknown ? 'outcome_unknown' : undefined;
+}
+
+/** False if another redrive has put it back meanwhile. */
+async function putBackUnlessChanged(table: Table, item: Item, { ask_again }: Redrive) {
   try {
-    await putBack(table, item);
-    return { as: 'taken' };
+    await putBack(table, item, ask_again ? { commands: undefined } : {});
+    return true;
   } catch (error) {
-    // Another redrive has put it back meanwhile.
-    if (error instanceof LeaseLostError) return { as: 'others' };
+    if (error instanceof LeaseLostError) return false;
     throw error;
   }
 }

@@ -1,9 +1,14 @@
-import { QueryCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import {
+  QueryCommand,
+  UpdateItemCommand,
+  type UpdateItemCommandInput,
+} from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import { loseFirstAnswer } from '../../test/engine.ts';
 import { useInbox } from '../../test/inbox.ts';
 import { fromAttributes, iso } from '../aws/table.ts';
 import { closeWebview, sendText } from '../vvchat/command.ts';
+import { type HistoryEntry, historyOf } from './history.ts';
 import { commandsOf, type Item, type Key } from './item.ts';
 import type { InboxTable } from './table.ts';
 import * as inbox from './transitions.ts';
@@ -30,16 +35,16 @@ const later = (milliseconds: number) => iso(on.clock.now() + milliseconds);
 const commands = [sendText('您好'), closeWebview()];
 const expires_at = () => Math.ceil(on.clock.now() / 1_000) + on.table.retentionDays * 86_400;
 const any = expect.any(String);
+const history = (...entries: HistoryEntry[]) => JSON.stringify(entries);
 
 describe('claim', () => {
-  test('takes a due row, counts the claim and the robot call, and presets the back-off', async () => {
+  test('takes a due row, counts the claim, and presets the back-off', async () => {
     const item = await on.pending();
     on.clock.advance(120_000);
     const lease = await inbox.claim(on.table, item);
     const claimed = {
       ...item,
       claims: 1,
-      robot_calls: 2,
       write_id: any,
       phase: 'asking',
       next_attempt_at: later(120_000),
@@ -139,19 +144,20 @@ describe('exhaustedReason', () => {
 
   test('counts three calls of the robot without an answer', async () => {
     const item = { ...(await on.pending()), claims: 2, phase: 'asking' as const };
-    expect(inbox.exhaustedReason({ ...item, robot_calls: 2 }, on.clock.now())).toBeUndefined();
-    expect(inbox.exhaustedReason({ ...item, robot_calls: 3 }, on.clock.now())).toBe(
-      'the robot was called 3 times: the function crashed while the robot answered',
+    expect(inbox.exhaustedReason({ ...item, robot_calls: 1 }, on.clock.now())).toBeUndefined();
+    expect(inbox.exhaustedReason({ ...item, robot_calls: 2 }, on.clock.now())).toBe(
+      'no answer after 3 attempts: the function crashed while the robot answered',
     );
     expect(
-      inbox.exhaustedReason({ ...item, robot_calls: 3, commands: '[]' }, on.clock.now()),
+      inbox.exhaustedReason({ ...item, robot_calls: 2, commands: '[]' }, on.clock.now()),
     ).toBeUndefined();
   });
 
   test('is an unknown outcome after two crashes at the same command', async () => {
     const item = { ...(await on.pending()), commands: '[]', phase: 'sending' as const, sent: 1 };
-    expect(inbox.exhaustedReason({ ...item, unknown: [0] }, on.clock.now())).toBeUndefined();
-    expect(inbox.exhaustedReason({ ...item, unknown: [1] }, on.clock.now())).toBe(
+    expect(inbox.exhaustedReason({ ...item, unknown: [1] }, on.clock.now())).toBeUndefined();
+    const unknown_at = later(0);
+    expect(inbox.exhaustedReason({ ...item, unknown: [1], unknown_at }, on.clock.now())).toBe(
       'outcome unknown',
     );
   });
@@ -255,6 +261,7 @@ describe('storeReply', () => {
       claims: 1,
       write_id: any,
       commands: JSON.stringify(commands),
+      answered_at: later(0),
       phase: 'sending' as const,
     };
     expect(lease).toEqual({ item: stored, state: 'claimed', write_id: any });
@@ -353,6 +360,7 @@ describe('completeWithoutReply', () => {
       status: 'ignored',
       claims: 1,
       write_id: any,
+      answered_at: later(0),
       expires_at: expires_at(),
     });
   });
@@ -376,12 +384,13 @@ describe('fail', () => {
       status: 'failed',
       claims: 1,
       write_id: any,
-      due_shard: 'failed',
+      due_shard: `failed-${item.due_shard}`,
       next_attempt_at: later(0),
       last_error: 'VVChat answered 404',
+      history: history({ at: later(0), what: 'failed', why: 'VVChat answered 404' }),
       expires_at: expires_at(),
     });
-    expect(await dueKeys('failed')).toContain(item.event_id);
+    expect(await dueKeys(`failed-${item.due_shard}`)).toContain(item.event_id);
   });
 
   test('after a crash while sending lists the command that may have been carried out', async () => {
@@ -408,6 +417,7 @@ describe('postpone', () => {
       robot_calls: 1,
       write_id: any,
       last_error: 'x',
+      history: history({ at: later(0), what: 'postponed', why: 'x' }),
       next_attempt_at: later(minutes(1)),
     });
   });
@@ -419,7 +429,12 @@ describe('postpone', () => {
     on.clock.advance(3_000);
     await inbox.postponeSending(on.table, lease, 'x');
     const { phase, ...rest } = lease.item;
-    expect(await on.read(item)).toEqual({ ...rest, last_error: 'x', write_id: any });
+    expect(await on.read(item)).toEqual({
+      ...rest,
+      last_error: 'x',
+      write_id: any,
+      history: history({ at: later(0), what: 'postponed', why: 'x' }),
+    });
   });
 
   test('after a renewal backs off anew', async () => {
@@ -433,15 +448,70 @@ describe('postpone', () => {
   });
 
   test.each([
-    [0, 0],
-    [7_000, 7_000],
-    [minutes(300), minutes(60)],
-  ])('for %i ms that VVChat asks for is due after %i ms', async (delayMs, expected) => {
+    [7_000, minutes(1), minutes(2)],
+    [minutes(3), minutes(3), minutes(3)],
+    [minutes(300), minutes(60), minutes(60)],
+  ])(
+    'for %i ms that VVChat asks for lengthens the back-off, and never shortens it',
+    async (atLeastMs, first, second) => {
+      const item = await on.pending();
+      const off = await inbox.postponeSending(on.table, inbox.unclaimed(item), 'x', { atLeastMs });
+      expect(await on.read(item)).toMatchObject({ next_attempt_at: later(first) });
+      on.clock.advance(first);
+      const lease = await inbox.claim(on.table, off.item);
+      await inbox.postponeSending(on.table, lease, 'x', { atLeastMs });
+      expect(await on.read(item)).toMatchObject({ next_attempt_at: later(second) });
+    },
+  );
+
+  test('of a worker that ran out of time is due at once', async () => {
     const item = await on.pending();
     on.clock.advance(120_000);
     const lease = await inbox.claim(on.table, item);
-    await inbox.postponeSending(on.table, lease, 'x', delayMs);
-    expect(await on.read(item)).toMatchObject({ next_attempt_at: later(expected) });
+    await inbox.postponeSending(on.table, lease, 'x', { none: true });
+    expect(await on.read(item)).toMatchObject({ next_attempt_at: later(0) });
+  });
+
+  test('lists a command that was doubtful, and sends it as often as it takes', async () => {
+    let lease = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+    for (const _ of [1, 2, 3]) {
+      lease = await inbox.postponeDoubtful(on.table, lease, 'VVChat answered 500');
+      on.clock.advance(minutes(60));
+      lease = await inbox.claim(on.table, lease.item);
+    }
+    expect(await on.read(lease.item)).toMatchObject({ status: 'pending', unknown: [0] });
+    expect(await on.read(lease.item)).not.toHaveProperty('unknown_at');
+    await inbox.postponeUnknown(on.table, lease, 'the request broke off');
+    expect(await on.read(lease.item)).toMatchObject({ status: 'pending', unknown_at: later(0) });
+  });
+
+  test('fails a command that was refused in two attempts', async () => {
+    const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+    const first = await inbox.postponeRefused(on.table, stored, 'VVChat answered 400');
+    expect(await on.read(stored.item)).toMatchObject({ status: 'pending', refused: 0 });
+    const counted = await inbox.markSent(on.table, first);
+    expect(await on.read(stored.item)).not.toHaveProperty('refused');
+    const other = await inbox.postponeRefused(on.table, counted, 'VVChat answered 400');
+    expect(other.item).toMatchObject({ status: 'pending', refused: 1 });
+    await inbox.postponeRefused(on.table, other, 'VVChat answered 400');
+    expect(await on.read(stored.item)).toMatchObject({
+      status: 'failed',
+      last_error: 'VVChat answered 400',
+    });
+  });
+
+  test('is not undone by an earlier write that arrives late', async () => {
+    const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+    const off = await inbox.postponeSending(on.table, stored, 'x');
+    on.clock.advance(minutes(2));
+    const claimed = await inbox.claim(on.table, off.item);
+    const { repeat, table } = await firstWriteTwice(on.table);
+    const marked = await inbox.markSending(table, claimed, 5_000);
+    await inbox.postponeSending(on.table, marked, 'VVChat answered 503');
+    await repeat();
+    const row = await on.read(stored.item);
+    expect(row).toMatchObject({ status: 'pending', last_error: 'VVChat answered 503' });
+    expect(row).not.toHaveProperty('phase');
   });
 
   test('fails a row whose next attempt would come after 24 hours', async () => {
@@ -512,7 +582,7 @@ describe('failExhausted', () => {
     const { item: redriven } = await inbox.redrive(on.table, failed);
     expect(await on.read(item)).toMatchObject({
       status: 'pending',
-      phase: 'asking',
+      phase: 'crashed',
       robot_calls: 0,
       last_error: 'gave up',
     });
@@ -528,6 +598,27 @@ describe('failExhausted', () => {
   });
 });
 
+test('a history has what went wrong, by which worker, and that the row was put back', async () => {
+  const table = { ...on.table, worker: 'retry 1' };
+  const at = later(0);
+  const stalled = await inbox.postponeAsking(table, inbox.unclaimed(await on.pending()), 'x');
+  on.clock.advance(minutes(2));
+  const claimed = await inbox.claim(table, stalled.item);
+  on.clock.advance(minutes(4));
+  const again = await inbox.claim(table, claimed.item);
+  expect(await on.read(again.item)).toMatchObject({ worker: 'retry 1', robot_calls: 2 });
+  const failed = await inbox.postponeAsking(table, again, 'y');
+  await inbox.redrive(table, failed.item);
+  const by = 'retry 1';
+  const why = 'the function crashed while the robot answered';
+  expect(historyOf(await on.read(failed.item))).toEqual([
+    { at, what: 'postponed', why: 'x', by },
+    { at: later(0), what: 'crashed', why, by },
+    { at: later(0), what: 'failed', why: 'y', by },
+    { at: later(0), what: 'redriven', by },
+  ]);
+});
+
 describe('makeDue', () => {
   const postponed = async () =>
     (await inbox.postponeAsking(on.table, inbox.unclaimed(await on.pending()), 'x')).item;
@@ -535,7 +626,11 @@ describe('makeDue', () => {
   test('makes a postponed row due at once', async () => {
     const item = await postponed();
     expect(await inbox.makeDue(on.table, item)).toBe(true);
-    expect(await on.read(item)).toEqual(withoutUndefined({ ...item, next_attempt_at: later(0) }));
+    expect(await on.read(item)).toEqual({
+      ...withoutUndefined(item),
+      next_attempt_at: later(0),
+      write_id: any,
+    });
   });
 
   test('leaves a row alone that a worker has written meanwhile', async () => {
@@ -566,6 +661,26 @@ describe('makeDue', () => {
     expect(await on.read(item)).toEqual(withoutUndefined(item));
   });
 });
+
+/** A table whose first update can be repeated afterwards, as by a request that arrives late. */
+async function firstWriteTwice(table: InboxTable) {
+  const client = on.engine.newClient();
+  const inputs: UpdateItemCommandInput[] = [];
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      (args) => {
+        if (commandName === 'UpdateItemCommand') inputs.push(args.input as UpdateItemCommandInput);
+        return next(args);
+      },
+    { step: 'initialize' },
+  );
+  const repeat = async () => {
+    const [input] = inputs;
+    if (!input) throw new Error('nothing was written');
+    await expect(table.client.send(new UpdateItemCommand(input))).rejects.toThrow('conditional');
+  };
+  return { repeat, table: { ...table, client } };
+}
 
 /** A table whose first update takes effect while its answer is lost. */
 function losingTheFirstAnswer(table: InboxTable): InboxTable {

@@ -10,7 +10,17 @@ import {
   MAX_BACK_OFF_MS,
   MAX_ROBOT_CALLS,
 } from './backoff.ts';
-import { crashedWhileSending, FAILED_SHARD, type Item, isUnknown, keyOf, shardOf } from './item.ts';
+import { type HistoryEntry, withHistory } from './history.ts';
+import {
+  crashed,
+  crashedWhileSending,
+  failedShardOf,
+  type Item,
+  isLastSend,
+  keyOf,
+  robotCallsOf,
+  shardOf,
+} from './item.ts';
 import { read } from './queries.ts';
 import type { InboxTable } from './table.ts';
 
@@ -81,21 +91,27 @@ export async function insert(table: Table, item: Item): Promise<boolean> {
 
 // ---- the claim and its lease
 
-/** Claims a row that is due, before the robot is called or a command sent, and presets the next back-off. */
-export async function claim(table: InboxTable, item: Item): Promise<Lease> {
+/**
+ * Claims a row that is due, before the robot is called or a command sent, and presets the next back-off.
+ *
+ * @param lease of an earlier try of the same claim, whose answer was lost
+ */
+export async function claim(
+  table: InboxTable,
+  item: Item,
+  lease = unclaimed(item),
+): Promise<Lease> {
   const delay = Math.max(LEASE_MS, backOff(item.claims + 1, table.random));
   const changes = {
     next_attempt_at: iso(table.now() + delay),
     ...(item.commands === undefined
-      ? { phase: 'asking' as const, robot_calls: robotCallsOf(item) + 1 }
+      ? { phase: 'asking' as const, robot_calls: robotCallsOf(item) }
       : { phase: undefined }),
-    ...(crashedWhileSending(item) && { last_error: OUTCOME_UNKNOWN, unknown: withUnknown(item) }),
+    ...(crashedWhileSending(item) && { last_error: OUTCOME_UNKNOWN, ...lastSend(table, item) }),
+    ...(item.phase && noted(table, item, 'crashed', CRASHES[item.phase])),
   };
-  return write(table, unclaimed(item), changes, { state: 'backed-off', when: DUE });
+  return write(table, lease, changes, { state: 'backed-off', when: DUE });
 }
-
-/** The call of the worker on the stream counts even if it left no trace, as when the robot kills its process. */
-const robotCallsOf = ({ claims, robot_calls }: Item) => (claims === 0 ? 1 : robot_calls);
 
 /** Moves the lease's end if a step of so many milliseconds could outlive it. A renewal is not yet a claim. */
 export async function renew(table: Table, lease: Lease, stepMs: number): Promise<Lease> {
@@ -116,6 +132,7 @@ export const storeReply = (
   write(table, lease, {
     commands: JSON.stringify(commands),
     phase: 'sending',
+    answered_at: iso(table.now()),
     last_error: undefined,
   });
 
@@ -126,9 +143,19 @@ export async function markSending(table: Table, lease: Lease, stepMs: number): P
   return renew(table, marked, stepMs);
 }
 
+/** Lists the command at hand as one that may have been carried out, before it is sent again under the same lease. */
+export const markUnknown = (table: Table, lease: Lease): Promise<Lease> =>
+  write(table, lease, { unknown: withUnknown(lease.item) });
+
 /** Counts a command that was sent and is not the last. */
 export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
-  write(table, lease, { sent: lease.item.sent + 1 });
+  write(table, lease, { sent: lease.item.sent + 1, ...forgottenSend(lease.item) });
+
+/** What a row notes of its next command alone. */
+const forgottenSend = ({ unknown_at, refused }: Item): Changes => ({
+  ...(unknown_at !== undefined && { unknown_at: undefined }),
+  ...(refused !== undefined && { refused: undefined }),
+});
 
 // ---- settled
 
@@ -136,15 +163,25 @@ export const markSent = (table: Table, lease: Lease): Promise<Lease> =>
 export const complete = (table: InboxTable, lease: Lease): Promise<Lease> =>
   write(table, lease, {
     ...settled(table),
+    ...forgottenSend(lease.item),
     status: 'replied',
     sent: lease.item.sent + 1,
     replied_at: iso(table.now()),
     last_error: lease.item.unknown && OUTCOME_UNKNOWN,
   });
 
-/** Settles a row to which the robot has no answer. */
-export const completeWithoutReply = (table: InboxTable, lease: Lease): Promise<Lease> =>
-  write(table, lease, { ...settled(table), status: 'ignored', last_error: undefined });
+/** Settles a row to which the robot has no answer, or for another reason why none is sent. */
+export const completeWithoutReply = (
+  table: InboxTable,
+  lease: Lease,
+  last_error?: string,
+): Promise<Lease> =>
+  write(table, lease, {
+    ...settled(table),
+    status: 'ignored',
+    answered_at: last_error === undefined ? iso(table.now()) : undefined,
+    last_error,
+  });
 
 /** Settles a row that is not retried unless an operator puts it back. It stays in the index `due`, apart. */
 export const fail = (table: InboxTable, lease: Lease, last_error: string): Promise<Lease> =>
@@ -155,8 +192,9 @@ export function failExhausted(table: InboxTable, item: Item, last_error: string)
   const isCut = crashedWhileSending(item);
   return failWith(table, unclaimed(item), {
     last_error,
+    robot_calls: robotCallsOf(item),
     // Once it is put back, a message that crashed the robot is still quarantined.
-    ...(item.phase === 'asking' && { phase: item.phase }),
+    ...(crashed(item) && !isCut && { phase: 'crashed' as const }),
     ...(isCut && { unknown: withUnknown(item) }),
   });
 }
@@ -167,21 +205,23 @@ export function exhaustedReason(item: Item, now: number): string | undefined {
   const reason = phase ? CRASHES[phase] : (last_error ?? 'no attempt was finished');
   if (Date.parse(item.give_up_at) <= now) return `gave up: ${reason}`;
   if (commands === undefined && robotCallsOf(item) >= MAX_ROBOT_CALLS) {
-    return `the robot was called ${MAX_ROBOT_CALLS} times: ${reason}`;
+    return `no answer after ${MAX_ROBOT_CALLS} attempts: ${reason}`;
   }
-  return crashedWhileSending(item) && isUnknown(item) ? OUTCOME_UNKNOWN : undefined;
+  return crashedWhileSending(item) && isLastSend(item) ? OUTCOME_UNKNOWN : undefined;
 }
 
 const CRASHES = {
   asking: 'the function crashed while the robot answered',
+  crashed: 'the function crashed while the robot answered',
   sending: 'the function crashed while a command was sent',
 } as const;
 
 const failWith = (table: InboxTable, lease: Lease, changes: Changes): Promise<Lease> =>
   write(table, lease, {
     ...settled(table),
+    ...noted(table, lease.item, 'failed', changes.last_error),
     status: 'failed',
-    due_shard: FAILED_SHARD,
+    due_shard: failedShardOf(lease.item.event_id),
     next_attempt_at: iso(table.now()),
     ...changes,
   });
@@ -201,84 +241,132 @@ export function postponeAsking(
   lease: Lease,
   last_error: string,
 ): Promise<Lease> {
-  const { item, state } = lease;
-  const robot_calls = state === 'unclaimed' ? item.robot_calls + 1 : item.robot_calls;
+  const robot_calls = lease.item.robot_calls + 1;
+  const changes = { last_error, robot_calls };
   return robot_calls >= MAX_ROBOT_CALLS
-    ? fail(table, lease, last_error)
-    : postpone(table, lease, { last_error, robot_calls });
+    ? failWith(table, lease, changes)
+    : postpone(table, lease, changes);
 }
 
-/**
- * Postpones a row of which nothing was sent in this attempt.
- *
- * @param delayMs from now; left out, the back-off decides
- */
+/** When a postponed row is due: after the back-off, unless something else is known. */
+export interface Delay {
+  /** Milliseconds that VVChat asks for: they lengthen the back-off, and never shorten it. */
+  readonly atLeastMs?: number | undefined;
+  /** Nothing failed: the worker ran out of time. */
+  readonly none?: boolean;
+}
+
+/** Postpones a row of which nothing was sent in this attempt. */
 export const postponeSending = (
   table: InboxTable,
   lease: Lease,
   last_error: string,
-  delayMs?: number,
-): Promise<Lease> => postpone(table, lease, { last_error }, delayMs);
+  delay?: Delay,
+): Promise<Lease> => postpone(table, lease, { last_error }, delay);
+
+/**
+ * Postpones a row whose command most likely was not carried out. The row lists it as of unknown outcome, and it is
+ * sent again like one that was not sent.
+ */
+export const postponeDoubtful = (
+  table: InboxTable,
+  lease: Lease,
+  last_error: string,
+  delay?: Delay,
+): Promise<Lease> =>
+  postpone(table, lease, { last_error, unknown: withUnknown(lease.item) }, delay);
 
 /** Postpones a row whose command was sent with an unknown outcome; fails it if that was so once before. */
 export const postponeUnknown = (
   table: InboxTable,
   lease: Lease,
   last_error: string,
-  delayMs?: number,
+  delay?: Delay,
 ): Promise<Lease> =>
-  isUnknown(lease.item)
+  isLastSend(lease.item)
     ? fail(table, lease, OUTCOME_UNKNOWN)
-    : postpone(table, lease, { last_error, unknown: withUnknown(lease.item) }, delayMs);
+    : postpone(table, lease, { last_error, ...lastSend(table, lease.item) }, delay);
+
+/**
+ * Postpones a row whose command VVChat refused, perhaps for its token; fails it if the same command was refused in
+ * an earlier attempt.
+ */
+export const postponeRefused = (
+  table: InboxTable,
+  lease: Lease,
+  last_error: string,
+): Promise<Lease> =>
+  lease.item.refused === lease.item.sent
+    ? fail(table, lease, last_error)
+    : postpone(table, lease, { last_error, refused: lease.item.sent });
 
 const OUTCOME_UNKNOWN = 'outcome unknown';
 
 const withUnknown = ({ unknown = [], sent }: Item) => [...new Set([...unknown, sent])];
 
+/** Notes that the next send of the command is its last. */
+const lastSend = ({ now }: Table, item: Item): Changes => ({
+  unknown: withUnknown(item),
+  unknown_at: iso(now()),
+});
+
 function postpone(
   table: InboxTable,
   lease: Lease,
   changes: Changes,
-  delayMs?: number,
+  delay: Delay = {},
 ): Promise<Lease> {
-  const next = nextAttempt(table, lease, delayMs);
-  if (Date.parse(lease.item.give_up_at) <= next) {
-    const { robot_calls: _, ...noted } = changes;
-    return failWith(table, lease, noted);
-  }
-  return write(table, lease, { ...changes, phase: undefined, next_attempt_at: iso(next) });
+  const next = nextAttempt(table, lease, delay);
+  if (Date.parse(lease.item.give_up_at) <= next) return failWith(table, lease, changes);
+  return write(table, lease, {
+    ...changes,
+    ...noted(table, lease.item, 'postponed', changes.last_error),
+    phase: undefined,
+    next_attempt_at: iso(next),
+  });
 }
 
-/** A back-off that is preset stays: writing it again would cost a change of the index. */
+/** A back-off that is preset stays where it can: writing it again would cost a change of the index. */
 function nextAttempt(
   { now, random }: InboxTable,
   { item, state }: Lease,
-  delayMs: number | undefined,
+  { atLeastMs = 0, none = false }: Delay,
 ): number {
-  if (state === 'backed-off' && delayMs === undefined) return Date.parse(item.next_attempt_at);
+  if (none) return now();
   const claims = state === 'unclaimed' ? item.claims + 1 : item.claims;
-  return now() + Math.min(delayMs ?? backOff(claims, random), MAX_BACK_OFF_MS);
+  const backedOff =
+    state === 'backed-off' ? Date.parse(item.next_attempt_at) : now() + backOff(claims, random);
+  return Math.max(backedOff, now() + Math.min(atLeastMs, MAX_BACK_OFF_MS));
 }
 
-/** Makes a postponed row due now. False if a worker has it, or has written it since it was read. */
+/**
+ * Makes a postponed row due now. False if a worker has it, or has written it since it was read.
+ */
 export async function makeDue(table: Table, item: Item): Promise<boolean> {
   if (item.status !== 'pending' || item.phase || item.claims === 0) return false;
-  return updateIf(
-    table,
-    keyOf(item),
-    { next_attempt_at: iso(table.now()) },
-    ['#write_id = :seen_write_id'],
-    { seen_write_id: item.write_id },
-  );
+  const changes = { claims: item.claims, next_attempt_at: iso(table.now()) };
+  try {
+    await write(table, unclaimed(item), changes);
+    return true;
+  } catch (error) {
+    if (error instanceof LeaseLostError) return false;
+    throw error;
+  }
 }
 
 /**
  * Puts a failed row back: due now, with all its calls of the robot and its whole time before it. What was sent stays
  * sent, and a stored answer stays the answer.
  *
+ * @param changes `commands: undefined` discards the stored answer, so that the robot is asked again: only for a row
+ *   of which nothing was sent
  * @throws {LeaseLostError} when it is no longer the failed row that was read
  */
-export const redrive = (table: Table, item: Item): Promise<Lease> =>
+export const redrive = (
+  table: Table,
+  item: Item,
+  changes: { readonly commands?: undefined } = {},
+): Promise<Lease> =>
   write(
     table,
     unclaimed(item),
@@ -286,25 +374,45 @@ export const redrive = (table: Table, item: Item): Promise<Lease> =>
       status: 'pending',
       claims: item.claims,
       robot_calls: 0,
+      refused: undefined,
       next_attempt_at: iso(table.now()),
       give_up_at: iso(table.now() + GIVE_UP_MS),
       due_shard: shardOf(item.event_id),
       expires_at: undefined,
+      acknowledged_at: undefined,
+      ...noted(table, item, 'redriven'),
+      ...changes,
     },
     { from: 'failed' },
   );
 
+/** What went wrong goes into the row's history, with a write that happens anyway. */
+const noted = (
+  { now, worker }: Worker,
+  item: Item,
+  what: HistoryEntry['what'],
+  why?: string,
+): Changes => ({
+  history: withHistory(item, {
+    at: iso(now()),
+    what,
+    ...(why !== undefined && { why }),
+    ...(worker !== undefined && { by: worker }),
+  }),
+});
+
 // ---- conditions, and the one write that uses them
 
 const SAME_STATUS = '#status = :seen_status';
-const SAME_CLAIM = '#claims = :seen_claims';
-const SAME_LEASE = '#next_attempt_at = :seen_next_attempt_at';
-const SAME_PROGRESS = '#sent = :seen_sent';
-const AS_SEEN = [SAME_STATUS, SAME_CLAIM, SAME_LEASE, SAME_PROGRESS];
+/** Every write of a worker has an id of its own, so nothing that was sent earlier can land later. */
+const SAME_WRITE = '#write_id = :seen_write_id';
+const AS_SEEN = [SAME_STATUS, SAME_WRITE];
 const DUE = '#next_attempt_at <= :now';
 
 /** What is undefined is removed. */
 type Changes = Partial<{ [Name in keyof Item]: Item[Name] | undefined }>;
+
+type Worker = Table & Pick<InboxTable, 'worker'>;
 
 interface WriteOptions {
   readonly from?: 'pending' | 'failed';
@@ -321,7 +429,7 @@ interface WriteOptions {
  * @throws {LeaseLostError} when another worker has written
  */
 async function write(
-  table: Table,
+  table: Worker,
   { item, state, write_id }: Lease,
   changes: Changes,
   {
@@ -331,7 +439,8 @@ async function write(
   }: WriteOptions = {},
 ): Promise<Lease> {
   const claims = state === 'unclaimed' ? item.claims + 1 : item.claims;
-  const written = { claims, ...changes, write_id };
+  const { worker } = table;
+  const written = { claims, ...changes, write_id, ...(worker !== undefined && { worker }) };
   const isWritten = await updateIf(
     table,
     keyOf(item),
@@ -339,9 +448,7 @@ async function write(
     when ? [...AS_SEEN, when] : AS_SEEN,
     {
       seen_status: from,
-      seen_claims: item.claims,
-      seen_next_attempt_at: item.next_attempt_at,
-      seen_sent: item.sent,
+      seen_write_id: item.write_id,
       ...(when && { now: iso(table.now()) }),
     },
   );

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hanging, resetting, respondingWith } from '../../test/proxy.ts';
 import { type FakeVVChat, startVVChat } from '../../test/vvchat.ts';
-import { createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from './api.ts';
+import { BODY_MS, createRobotApi, REQUEST_MS, type RobotApi, VVChatError } from './api.ts';
 import { sendText, toMessage } from './command.ts';
 
 const NOW = Date.parse('2026-03-14T09:00:00.000Z');
@@ -49,6 +50,50 @@ describe('a token', () => {
     });
   });
 
+  test('may have its time to live as a string of digits', async () => {
+    for (const [expire_in, expiresAt] of [
+      ['7200', NOW + 7_200_000],
+      ['1900000000', 1_900_000_000_000],
+    ]) {
+      vvchat.fault('token', respondingWith(200, { token: 't', expire_in }));
+      expect(await api.fetchToken('test', 'planted-key-of-test')).toEqual({
+        token: 't',
+        expiresAt,
+      });
+    }
+  });
+
+  test('is not taken from an answer that names an error', async () => {
+    vvchat.fault('token', respondingWith(200, { err_code: 40_001, err_msg: 'wrong app_key' }));
+    expect(await faultOf(api.fetchToken('test', 'planted-key-of-test'))).toMatchObject({
+      fault: 'refused',
+      message: 'VVChat answered 200 (err_code 40001)',
+      detail: 'wrong app_key',
+    });
+  });
+
+  test('is not read from an answer over 64 KiB, whose connection is destroyed', async () => {
+    const answer = (bytes: number) => {
+      const rest = { token: 't', expire_in: 7200, more: '' };
+      return { ...rest, more: 'x'.repeat(bytes - JSON.stringify(rest).length) };
+    };
+    vvchat.fault('token', respondingWith(200, answer(65_536)));
+    expect(await api.fetchToken('test', 'planted-key-of-test')).toMatchObject({ token: 't' });
+    vvchat.fault('token', respondingWith(200, answer(65_537)));
+    expect(await faultOf(api.fetchToken('test', 'planted-key-of-test'))).toMatchObject({
+      fault: 'busy',
+    });
+    const { promise: closed, resolve } = Promise.withResolvers<number>();
+    vvchat.fault('token', ({ answer }) => {
+      const { socket } = answer;
+      Readable.from(repeat('x'.repeat(65_536))).pipe(answer.writeHead(200));
+      socket?.once('close', () => resolve(socket.bytesWritten));
+    });
+    await faultOf(api.fetchToken('test', 'planted-key-of-test'));
+    // What is on its way in the buffers of both ends is not read.
+    expect(await closed).toBeLessThan(16 * 1024 * 1024);
+  });
+
   test('is refused for a wrong key, without repeating it', async () => {
     const fault = await faultOf(api.fetchToken('test', 'wrong-key'));
     expect(fault).toMatchObject({
@@ -65,7 +110,12 @@ describe('a token', () => {
     { token: '', expire_in: 7200 },
     { token: 't' },
     { token: 't', expire_in: 0 },
-    { token: 't', expire_in: '7200' },
+    { token: 't', expire_in: '' },
+    { token: 't', expire_in: '0' },
+    { token: 't', expire_in: '72e2' },
+    { token: 't', expire_in: '-1' },
+    { token: 't', expire_in: '999999999999' },
+    { token: 't', expire_in: null },
     { token: 5, expire_in: 7200 },
     { token: 't', expire_in: 1e300 },
   ])('cannot be read from the answer %j', async (body) => {
@@ -88,8 +138,8 @@ test('send has VVChat carry out a command', async () => {
 describe('an answer', () => {
   test.each([
     [429, 'busy'],
-    [500, 'busy'],
-    [502, 'busy'],
+    [500, 'doubtful'],
+    [502, 'doubtful'],
     [503, 'busy'],
     [504, 'unknown'],
     [302, 'busy'],
@@ -104,6 +154,58 @@ describe('an answer', () => {
       detail: undefined,
       retryAfterMs: undefined,
     });
+  });
+
+  test.each([
+    [200, { err_code: 40_013, err_msg: 'no such session' }, 40_013],
+    [200, { err_code: '40013', err_msg: 'no such session' }, 40_013],
+    [200, { err_code: -1, err_msg: 'no such session' }, -1],
+    [201, { err_code: 400, err_msg: 'no such session', token: 'x' }, 400],
+  ])('of %i with an err_code counts as refused: %j', async (status, body, err_code) => {
+    vvchat.fault('send', respondingWith(status, body, { 'Retry-After': '7' }));
+    expect(await faultOf(send())).toMatchObject({
+      fault: 'refused',
+      message: `VVChat answered ${status} (err_code ${err_code})`,
+      detail: 'no such session',
+      isDoubtful: true,
+      retryAfterMs: undefined,
+    });
+  });
+
+  test('of 4xx is no doubtful refusal', async () => {
+    vvchat.fault('send', respondingWith(400, { err_code: 400 }));
+    expect(await faultOf(send())).toMatchObject({ fault: 'refused', isDoubtful: false });
+  });
+
+  test.each([
+    { err_code: 0 },
+    { err_code: 200, err_msg: 'ok' },
+    { err_code: '0' },
+    { err_code: '200' },
+    { err_code: null },
+    { err_code: 'ok' },
+    { err_code: '' },
+    { err_msg: 'success' },
+    [],
+    null,
+    'err_code: 400',
+    '{"err_code": 400',
+    `{"err_code": 400, "more": "${'x'.repeat(65_536)}"}`,
+  ])('of 200 is success with the body %j', async (body) => {
+    vvchat.fault('send', respondingWith(200, body));
+    await expect(send()).resolves.toBeUndefined();
+  });
+
+  test('of 200 is success if its body takes longer than a second', async () => {
+    vvchat.fault('send', ({ answer }) => {
+      answer.writeHead(200).write('{"err_code":400');
+      setTimeout(() => answer.end('}'), 2 * BODY_MS).unref();
+    });
+    const began = performance.now();
+    await expect(send()).resolves.toBeUndefined();
+    const took = performance.now() - began;
+    expect(took).toBeGreaterThan(BODY_MS - 50);
+    expect(took).toBeLessThan(BODY_MS + 500);
   });
 
   test.each([200, 201, 202, 204])(
@@ -232,6 +334,29 @@ describe('an answer', () => {
     });
     await send();
   });
+});
+
+test('a blocked thread makes no outcome unknown: an answer is read, and what waits for a connection is not sent', async () => {
+  const server = new Worker(
+    `const { createServer } = require('node:http');
+    const { parentPort } = require('node:worker_threads');
+    const server = createServer((request, answer) => {
+      parentPort.postMessage('received');
+      setTimeout(() => answer.end('{}'), 200);
+    }).listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+    { eval: true },
+  );
+  const [port] = await once(server, 'message');
+  const sent = send(createRobotApi(`http://127.0.0.1:${port}`));
+  await once(server, 'message');
+  let others = 0;
+  server.on('message', () => others++);
+  const unsent = faultOf(send(createRobotApi(`http://127.0.0.1:${port}`)));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REQUEST_MS + 500);
+  await expect(sent).resolves.toBeUndefined();
+  expect(await unsent).toMatchObject({ fault: 'unreachable' });
+  await server.terminate();
+  expect(others).toBe(0);
 });
 
 describe('a missing answer', () => {

@@ -21,10 +21,12 @@ export interface FetchedToken {
  * - `unreachable`: nothing was sent
  * - `unknown`: the request, or a part of it, was sent, and its outcome cannot be known; a gateway that answers 504
  *   does not know it either
- * - `busy`: 429, another 5xx, or a redirect, which is not followed: nothing was carried out, and a retry may succeed
- * - `refused`: another 4xx: nothing was carried out, and the same request never will be
+ * - `doubtful`: another 5xx than 503 and 504: most likely nothing was carried out, but only VVChat knows
+ * - `busy`: 429, 503, or a redirect, which is not followed: nothing was carried out, and a retry may succeed
+ * - `refused`: another 4xx: nothing was carried out, and the same request never will be; so counts a 2xx with an
+ *   `err_code` in its body, which is not documented and may have been carried out nevertheless
  */
-export type VVChatFault = 'unreachable' | 'unknown' | 'busy' | 'refused';
+export type VVChatFault = 'unreachable' | 'unknown' | 'doubtful' | 'busy' | 'refused';
 
 /** A call that failed. Neither message nor detail holds a key or a token. */
 export class VVChatError extends Error {
@@ -33,6 +35,11 @@ export class VVChatError extends Error {
   /** VVChat's own `err_msg`, which may repeat what was sent: stored in the row, never logged. */
   readonly detail: string | undefined;
   readonly retryAfterMs: number | undefined;
+  /**
+   * Of a command that is `refused`: VVChat answered 2xx with an `err_code`. If it is sent again, the row
+   * has to list it as of unknown outcome.
+   */
+  readonly isDoubtful: boolean;
 
   constructor(
     fault: VVChatFault,
@@ -40,19 +47,25 @@ export class VVChatError extends Error {
     {
       detail,
       retryAfterMs,
+      isDoubtful = false,
       cause,
-    }: { detail?: string; retryAfterMs?: number; cause?: unknown } = {},
+    }: { detail?: string; retryAfterMs?: number; isDoubtful?: boolean; cause?: unknown } = {},
   ) {
     super(message, { cause });
     this.fault = fault;
     this.detail = detail;
     this.retryAfterMs = retryAfterMs;
+    this.isDoubtful = isDoubtful;
   }
 }
 
 /** How long one request may take, from the name look-up to the last byte, in milliseconds. */
 export const REQUEST_MS = 5_000;
 
+/** How long the body of a success is waited for: a command that was carried out must not hold its row for long. */
+export const BODY_MS = 1_000;
+
+/** The most that is read of an answer; the connection is destroyed beyond. */
 const MAX_BODY_BYTES = 64 * 1024;
 
 /** @param apiUrl without a slash at its end, such as `https://vvchat.example` */
@@ -61,7 +74,7 @@ export function createRobotApi(apiUrl: string, now: () => number = Date.now): Ro
     const url = new URL(`${apiUrl}/robotapi/v1/${path}`);
     url.search = new URLSearchParams(query).toString();
     const answer = await exchange(url, body && JSON.stringify(body));
-    if (!isSuccess(answer)) throw faultOf(answer, Object.values(query), now());
+    if (!isSuccess(answer) || hasError(answer)) throw faultOf(answer, Object.values(query), now());
     return answer.body;
   };
   return {
@@ -74,7 +87,11 @@ export function createRobotApi(apiUrl: string, now: () => number = Date.now): Ro
 
 const Token = v.object({
   token: v.pipe(v.string(), v.nonEmpty(), v.maxLength(4096)),
-  expire_in: v.pipe(v.number(), v.minValue(1), v.maxValue(1e11)),
+  expire_in: v.pipe(
+    v.union([v.number(), v.pipe(v.string(), v.regex(/^\d{1,11}$/), v.transform(Number))]),
+    v.minValue(1),
+    v.maxValue(1e11),
+  ),
 });
 
 /** The platform's user API has an absolute Unix time under the same name. Source: robot protocol v1, "Token". */
@@ -101,20 +118,40 @@ interface HttpAnswer {
 const isSuccess = ({ status }: HttpAnswer) => status >= 200 && status < 300;
 
 /**
+ * Whether the body names an error whatever the status. VVChat documents errors with 400 alone, so this is a guess. It
+ * is on the safe side: if the command was not carried out, it would be lost silently as a success; if it was, its row
+ * fails where an operator sees it, or lists the command as of unknown outcome. A body that is not JSON, breaks off, or
+ * is late or too long does not refute a success.
+ */
+function hasError({ body }: HttpAnswer): boolean {
+  const { err_code } = errorOf(body);
+  return err_code !== undefined && err_code !== 0 && err_code !== 200;
+}
+
+/**
  * Sends one request over a connection of its own. A connection kept from an earlier invocation may be dead, and a
  * reset on it would leave the outcome unknown.
+ *
+ * If a robot blocks the thread, overdue timers run before what has arrived is read. An immediate runs after it, so that
+ * no command counts as of unknown outcome whose answer is there.
  */
 function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   const secure = url.protocol === 'https:';
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-  const signal = AbortSignal.timeout(REQUEST_MS);
+  let isLate = false;
   let connected = false;
   const request = (secure ? https : http).request(url, {
     agent: false,
     method: body === undefined ? 'GET' : 'POST',
     headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
-    signal,
   });
+  const destroy = () => void request.destroy();
+  const timer = setTimeout(() => {
+    isLate = true;
+    // Without a connection nothing was sent, and nothing may be once there is one.
+    if (connected) setImmediate(destroy);
+    else destroy();
+  }, REQUEST_MS);
   request.on('socket', (socket) => {
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       connected = true;
@@ -126,14 +163,16 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
       status: response.statusCode as number,
       retryAfter: response.headers['retry-after'],
     };
-    // The status decides whether a command was carried out, so its answer's body need not be read.
-    const text = isSuccess(head) && body !== undefined ? undefined : await readBody(response);
+    const isSent = isSuccess(head) && body !== undefined;
+    const late = isSent ? setTimeout(() => setImmediate(destroy), BODY_MS) : undefined;
+    const text = await readBody(response);
+    clearTimeout(late);
     resolve(text === undefined ? head : { ...head, body: text });
     request.destroy();
   });
   const broken = (cause: Error) => {
     if (head) return;
-    const code = signal.aborted ? `no answer within ${REQUEST_MS / 1_000} s` : codeOf(cause);
+    const code = isLate ? `no answer within ${REQUEST_MS / 1_000} s` : codeOf(cause);
     reject(
       connected
         ? new VVChatError('unknown', `the request to VVChat broke off (${code})`, { cause })
@@ -142,12 +181,15 @@ function exchange(url: URL, body: string | undefined): Promise<HttpAnswer> {
   };
   request.on('error', broken);
   // Without an error or a response, as after 101.
-  request.on('close', () => broken(new Error('closed')));
+  request.on('close', () => {
+    clearTimeout(timer);
+    broken(new Error('closed'));
+  });
   request.end(body);
   return promise;
 }
 
-/** The status decides whether a command was carried out, so an error in the body is not reported. */
+/** The status came, so an error of the connection is not reported. */
 async function readBody(response: http.IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -170,7 +212,8 @@ const codeOf = (cause: Error) =>
 function faultOf(answer: HttpAnswer, query: readonly string[], now: number): VVChatError {
   const { status, retryAfter, body } = answer;
   const { err_code, err_msg } = errorOf(body);
-  const fault = faultIn(status);
+  const isDoubtful = isSuccess(answer);
+  const fault = isDoubtful ? 'refused' : faultIn(status);
   const retryAfterMs = fault === 'refused' ? undefined : readRetryAfter(retryAfter, now);
   return new VVChatError(
     fault,
@@ -178,20 +221,28 @@ function faultOf(answer: HttpAnswer, query: readonly string[], now: number): VVC
     {
       ...(err_msg !== undefined && { detail: redacted(err_msg, query) }),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
+      isDoubtful,
     },
   );
 }
 
 function faultIn(status: number): VVChatFault {
   if (status === 504) return 'unknown';
-  return status === 429 || status < 400 || status >= 500 ? 'busy' : 'refused';
+  if (status === 429 || status === 503 || status < 400) return 'busy';
+  return status >= 500 ? 'doubtful' : 'refused';
 }
+
+/** Documented as a number. */
+const ErrorCode = v.pipe(
+  v.union([v.number(), v.pipe(v.string(), v.regex(/^-?\d{1,15}$/), v.transform(Number))]),
+  v.safeInteger(),
+);
 
 const ErrorBody = v.pipe(
   v.string(),
   v.parseJson(),
   v.object({
-    err_code: v.fallback(v.optional(v.pipe(v.number(), v.safeInteger())), undefined),
+    err_code: v.fallback(v.optional(ErrorCode), undefined),
     err_msg: v.fallback(v.optional(v.string()), undefined),
   }),
 );

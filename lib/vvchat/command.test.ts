@@ -105,18 +105,62 @@ test.each(['0%', '101%', '050%', '1.5%', '-1%', '234', 'auto', '', 0, -1, 1.5, N
   },
 );
 
-test.each(['', 'example.com', '/page', 'javascript:alert(1)', 'file:///etc/passwd', 'https://['])(
-  'an address is not %j',
-  (address) => {
-    const detail = 'the url is not a whole http or https address.';
-    expect(() => openWebview({ height: 1, url: address })).toThrow(
-      new InvalidCommandError(`openWebview: ${detail}`),
+describe('an address', () => {
+  const NOT_WHOLE = 'is not a whole http or https address.';
+  const CONTROL = 'has a control character, such as a tab or a line break.';
+  const BACKSLASH = 'has a backslash; write a slash, or %5C.';
+  const CREDENTIALS = 'has a user name or a password.';
+
+  test.each([
+    ['', NOT_WHOLE],
+    ['example.com', NOT_WHOLE],
+    ['/page', NOT_WHOLE],
+    ['//example.com', NOT_WHOLE],
+    ['javascript:alert(1)', NOT_WHOLE],
+    ['javascript://example.com/%0Aalert(1)', NOT_WHOLE],
+    ['file:///etc/passwd', NOT_WHOLE],
+    ['https://[', NOT_WHOLE],
+    ['https:example.com', NOT_WHOLE],
+    ['https:/example.com', NOT_WHOLE],
+    ['https:///example.com', NOT_WHOLE],
+    ['https:\\\\example.com', NOT_WHOLE],
+    ['ht\ntps://example.com', NOT_WHOLE],
+    ['\thttps://example.com', NOT_WHOLE],
+    [new URL('https://example.com'), NOT_WHOLE],
+    [undefined, NOT_WHOLE],
+    ['https://exam\tple.com', CONTROL],
+    ['https://example.com/a\nb', CONTROL],
+    ['https://example.com/\r', CONTROL],
+    ['https://example.com/\u0000', CONTROL],
+    ['https://example.com/\u007f', CONTROL],
+    ['https://example.com/\u0085', CONTROL],
+    ['https://example.com\\@other.example', BACKSLASH],
+    ['https://example.com/?path=a\\b', BACKSLASH],
+    ['https://example.com@other.example', CREDENTIALS],
+    ['https://anna:secret@example.com', CREDENTIALS],
+    ['https://:secret@example.com', CREDENTIALS],
+  ])('is not %j', (address, fault) => {
+    expect(() => openWebview({ height: 1, url: address as string })).toThrow(
+      new InvalidCommandError(`openWebview: the url ${fault}`),
     );
-    expect(() => refreshWebview({ url: address })).toThrow(
-      new InvalidCommandError(`refreshWebview: ${detail}`),
+    expect(() => refreshWebview({ url: address as string })).toThrow(
+      new InvalidCommandError(`refreshWebview: the url ${fault}`),
     );
-  },
-);
+  });
+
+  test.each([
+    ['https://example.com', 'https://example.com/'],
+    [' HTTPS://Example.COM:443/a/../b ', 'https://example.com/b'],
+    ['http://example.com/您好?q=a b#c', 'http://example.com/%E6%82%A8%E5%A5%BD?q=a%20b#c'],
+    ['https://bücher.example/', 'https://xn--bcher-kva.example/'],
+    ['http://0x7f.1/', 'http://127.0.0.1/'],
+  ])('is sent in its normal form: %j', (address, normal) => {
+    const params = { height: '1', url: normal };
+    expect(openWebview({ height: 1, url: address })).toMatchObject({ params });
+    expect(refreshWebview({ height: 1, url: address })).toMatchObject({ params });
+    expect(openWebview({ height: 1, url: normal })).toMatchObject({ params });
+  });
+});
 
 test('isCommand accepts what the builders return, and nothing else', () => {
   expect(isCommand(closeWebview())).toBe(true);

@@ -39,7 +39,9 @@ export function sendText(text: string): Command {
 /**
  * Opens the web view of a group, or loads another page in it.
  *
- * @throws {InvalidCommandError} for an invalid height or address
+ * @param options.url sent in its normal form: `https://Example.com` becomes `https://example.com/`
+ * @throws {InvalidCommandError} for an invalid height, and for an address that is not http or https with `//`, or has
+ *   a user name, a password, a control character or a backslash
  */
 export function openWebview({ height, url }: { height: Height; url: string }): Command {
   return {
@@ -56,7 +58,8 @@ export function closeWebview(): Command {
 /**
  * Loads a page in the open web view of a group. Without a height the view stays as high as it is.
  *
- * @throws {InvalidCommandError} for an invalid height or address
+ * @param options.url as in {@link openWebview}
+ * @throws {InvalidCommandError} as {@link openWebview}
  */
 export function refreshWebview({ height, url }: { height?: Height; url: string }): Command {
   const params = { url: toUrl('refreshWebview', url) };
@@ -125,7 +128,20 @@ function toHeight(builder: string, height: Height): string {
   );
 }
 
+/** In its normal form, so that VVChat's app opens the page that this check has read. */
 function toUrl(builder: string, url: string): string {
-  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url;
-  throw new InvalidCommandError(`${builder}: the url is not a whole http or https address.`);
+  const fault = faultInUrl(url);
+  if (fault !== undefined) throw new InvalidCommandError(`${builder}: the url ${fault}`);
+  return new URL(url).href;
+}
+
+/** Parsers disagree on each of these. Source: url.spec.whatwg.org, which takes or drops them without an error. */
+function faultInUrl(url: string): string | undefined {
+  if (typeof url !== 'string' || !/^ *https?:\/\/[^/]/i.test(url) || !URL.canParse(url)) {
+    return 'is not a whole http or https address.';
+  }
+  if (/\p{Cc}/u.test(url)) return 'has a control character, such as a tab or a line break.';
+  if (url.includes('\\')) return 'has a backslash; write a slash, or %5C.';
+  const { username, password } = new URL(url);
+  return username === '' && password === '' ? undefined : 'has a user name or a password.';
 }

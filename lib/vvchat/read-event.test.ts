@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { documented, sample, saying } from '../../test/fixtures.ts';
 import { EVENT_NAMES } from './event.ts';
-import { InvalidEventError, readEvent } from './read-event.ts';
+import { InvalidEventError, MAX_TEXT_BYTES, readEvent } from './read-event.ts';
 
 const changed = (change: (event: { data: Record<string, object> }) => unknown): unknown => {
   const event = structuredClone(documented.at);
@@ -40,7 +40,7 @@ test('readEvent recognises an undocumented event by its envelope alone', () => {
 });
 
 test('readEvent accepts any text, also an empty one, and replaces lone surrogates', () => {
-  for (const text of ['', '\u0000\n', '👋', 'x'.repeat(50_000)]) {
+  for (const text of ['', '\u0000\n', '👋', 'x'.repeat(MAX_TEXT_BYTES)]) {
     expect(readEvent(saying(text))).toEqual(saying(text));
   }
   expect(readEvent(saying('a\ud800b'))).toEqual(saying('a\ufffdb'));
@@ -152,6 +152,19 @@ describe('readEvent points at each fault', () => {
   ])('%s', (_, value, expected) => {
     expect(faultsOf(value)).toEqual(expected.map(([pointer, detail]) => ({ pointer, detail })));
   });
+
+  test.each(['x', '群', '\ud800', '👋'])(
+    'a text of more than 8 KiB, in bytes of UTF-8, made of %j',
+    (character) => {
+      const bytes = Buffer.byteLength(character);
+      const longest = character.repeat(Math.floor(8_192 / bytes));
+      const rest = 'x'.repeat(8_192 - Buffer.byteLength(longest));
+      expect(faultsOf(saying(longest + rest))).toEqual([]);
+      expect(faultsOf(saying(`${longest}${rest}x`))).toEqual([
+        { pointer: '/data/content/text', detail: 'must have at most 8192 bytes in UTF-8' },
+      ]);
+    },
+  );
 
   test('an id of 256 characters is accepted', () => {
     const event = changed(({ data }) =>

@@ -21,6 +21,11 @@ export class InvalidEventError extends SafeError {
     super('The event does not have the shape that the VVChat robot protocol v1 documents.');
     this.faults = faults;
   }
+
+  /** Whether the event is right but for the length of its text. */
+  get isTooLong(): boolean {
+    return this.faults.every(({ detail }) => detail === TEXT_TOO_LONG);
+  }
 }
 
 /**
@@ -36,6 +41,12 @@ export function readEvent(value: unknown): Event | UnknownEvent {
 }
 
 const MAX_ID_LENGTH = 256;
+
+/** The longest text of an @-mention, in bytes of UTF-8. VVChat's own limit is undocumented. */
+export const MAX_TEXT_BYTES = 8 * 1024;
+
+/** The detail of the fault of a longer text. */
+export const TEXT_TOO_LONG = `must have at most ${MAX_TEXT_BYTES} bytes in UTF-8`;
 
 const id = v.pipe(
   v.string('must be a string'),
@@ -72,6 +83,7 @@ const commonFields = {
 /** A lone surrogate cannot be stored as UTF-8, and is no reason to lose a message. */
 const text = v.pipe(
   v.string('must be a string'),
+  v.check((received) => Buffer.byteLength(received) <= MAX_TEXT_BYTES, TEXT_TOO_LONG),
   v.transform((received) => received.toWellFormed()),
 );
 

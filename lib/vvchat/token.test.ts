@@ -1,4 +1,4 @@
-import { GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { DeleteItemCommand, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   beforeCalls,
@@ -10,7 +10,7 @@ import {
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
 import { type FetchedToken, VVChatError } from './api.ts';
 import { AppKeyError } from './app-key.ts';
-import { createTokens, NoTokenError, TOKEN_LEASE_MS } from './token.ts';
+import { createTokens, NoTokenError, RECHECK_MS, TOKEN_LEASE_MS } from './token.ts';
 
 let engine: Engine;
 let clock: Clock;
@@ -69,11 +69,10 @@ describe('get', () => {
     });
   });
 
-  test('asks neither VVChat nor the table again while the token is valid', async () => {
+  test('asks VVChat once while the token is valid', async () => {
     const fetchToken = vvchat();
     const tokens = createTokens(table, fetchToken);
     const first = await tokens.get(app_id);
-    await put({ token: 'other' });
     clock.advance(7_140_000 - 1);
     expect(await tokens.get(app_id)).toEqual(first);
     clock.advance(1);
@@ -252,5 +251,68 @@ describe('replace', () => {
     );
     expect(new Set(others.map((token) => token?.token))).toEqual(new Set(['token-2']));
     expect(fetchToken.given()).toBe(2);
+  });
+});
+
+describe('a token in memory', () => {
+  const forget = () =>
+    table.client.send(
+      new DeleteItemCommand({ TableName: table.name, Key: toAttributes({ app_id }) }),
+    );
+
+  test('is looked up in the table every 30 s, once for all deliveries', async () => {
+    const client = engine.newClient();
+    const tokens = createTokens({ ...table, client }, vvchat());
+    await tokens.get(app_id);
+    let reads = 0;
+    beforeCalls(client, () => void reads++);
+    clock.advance(RECHECK_MS - 1);
+    await tokens.get(app_id);
+    expect(reads).toBe(0);
+    clock.advance(1);
+    await Promise.all(Array.from({ length: 20 }, () => tokens.get(app_id)));
+    expect(reads).toBe(1);
+  });
+
+  test('gives way within a minute to one that the new key fetches, once the row is deleted', async () => {
+    let key = 'old';
+    const fetchToken = async (): Promise<FetchedToken> => ({
+      token: `by the ${key} key`,
+      expiresAt: clock.now() + 7_200_000,
+    });
+    const containers = Array.from({ length: 5 }, () => createTokens(table, fetchToken));
+    const used = async () => {
+      const all = await Promise.all(containers.map((tokens) => tokens.get(app_id)));
+      return new Set(all.map(({ token }) => token));
+    };
+    expect(await used()).toEqual(new Set(['by the old key']));
+    key = 'new';
+    await forget();
+    clock.advance(RECHECK_MS);
+    expect(await used()).toEqual(new Set(['by the new key']));
+  });
+
+  test('is not used any longer if the new key gets none', async () => {
+    const fetchToken = vvchat();
+    let isRevoked = false;
+    const tokens = createTokens(table, () =>
+      isRevoked ? Promise.reject(new VVChatError('refused', 'VVChat answered 401')) : fetchToken(),
+    );
+    await tokens.get(app_id);
+    isRevoked = true;
+    await forget();
+    clock.advance(RECHECK_MS);
+    await expect(tokens.get(app_id)).rejects.toThrow('no token: VVChat answered 401');
+  });
+
+  test('stays in use while the table cannot be read', async () => {
+    const client = engine.newClient();
+    const tokens = createTokens({ ...table, client }, vvchat());
+    const token = await tokens.get(app_id);
+    beforeCalls(client, () => {
+      throw new Error('down');
+    });
+    clock.advance(RECHECK_MS);
+    expect(await tokens.get(app_id)).toEqual(token);
   });
 });

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
+import { CLOCK_SKEW_MS } from '../inbox/backoff.ts';
 import { errorFields } from '../log.ts';
 import { type FetchedToken, VVChatError } from './api.ts';
 import { AppKeyError } from './app-key.ts';
 
 /*
  * The tokens table has a row per app, so that a hundred cold workers ask VVChat once. The worker that asks holds the
- * row's lease meanwhile. If VVChat gives no token, the lease stays with the error until it ends, and no worker asks
+ * row's lease meanwhile. If VVChat gives no token, the lease stays with the error for a few seconds, and no worker asks
  * again before that.
  */
 
@@ -43,7 +44,17 @@ export interface Tokens {
   readonly replace: (app_id: string, rejected: Token) => Promise<Token | undefined>;
 }
 
-export const TOKEN_LEASE_MS = 10_000;
+/** How long a key and a token may take to fetch. */
+const FETCH_MS = 10_000;
+
+/**
+ * Outlasts the fetch by as much as two workers' clocks may differ: VVChat may end a token when it gives out another,
+ * so two workers must not ask at once.
+ */
+export const TOKEN_LEASE_MS = FETCH_MS + CLOCK_SKEW_MS;
+
+/** After VVChat gave no token, it is not asked again for so long. */
+export const TOKEN_PAUSE_MS = 10_000;
 
 /** A token that VVChat refuses although it is younger than this is not the reason. */
 export const MIN_REJECTED_AGE_MS = 60_000;
@@ -56,6 +67,12 @@ const MAX_WAIT_MS = 15_000;
 
 const POLL_MS = 200;
 
+/**
+ * For how long a container uses a token without a look at the table. Deleting the row makes every container fetch
+ * anew within that time, with the app's key as it is then.
+ */
+export const RECHECK_MS = 30_000;
+
 type FetchToken = (app_id: string) => Promise<FetchedToken>;
 
 /** @param fetchToken asks VVChat; rejects with {@link VVChatError} or {@link AppKeyError} */
@@ -65,7 +82,7 @@ export const createTokens = (table: Table, fetchToken: FetchToken): Tokens =>
 class SharedTokens implements Tokens {
   readonly #table: Table;
   readonly #fetchToken: FetchToken;
-  readonly #cache = new Map<string, Token>();
+  readonly #cache = new Map<string, { readonly token: Token; readonly checkedAt: number }>();
   /** One look-up per app at a time, however many deliveries of this process wait for it. */
   readonly #inFlight = new Map<string, Promise<Token>>();
 
@@ -76,7 +93,9 @@ class SharedTokens implements Tokens {
 
   async get(app_id: string): Promise<Token> {
     const cached = this.#cache.get(app_id);
-    return this.#isUsable(cached) ? cached : orNoToken(this.#obtain(app_id));
+    if (!cached || !this.#isUsable(cached.token)) return orNoToken(this.#obtain(app_id));
+    if (this.#table.now() < cached.checkedAt + RECHECK_MS) return cached.token;
+    return this.#recheck(app_id, cached.token);
   }
 
   async replace(app_id: string, rejected: Token): Promise<Token | undefined> {
@@ -84,6 +103,16 @@ class SharedTokens implements Tokens {
     if (this.#isUsable(stored, rejected)) return this.#remember(app_id, stored);
     const isYoung = this.#table.now() - rejected.fetchedAt < MIN_REJECTED_AGE_MS;
     return isYoung ? undefined : orNoToken(this.#obtain(app_id, rejected));
+  }
+
+  /** A table that cannot be read does not end the use of a token. */
+  async #recheck(app_id: string, token: Token): Promise<Token> {
+    try {
+      return await this.#obtain(app_id);
+    } catch (error) {
+      if (error instanceof NoTokenError) throw error;
+      return this.#remember(app_id, token);
+    }
   }
 
   #isUsable(token: Token | undefined, rejected?: Token): token is Token {
@@ -95,7 +124,7 @@ class SharedTokens implements Tokens {
   }
 
   #remember(app_id: string, token: Token): Token {
-    this.#cache.set(app_id, token);
+    this.#cache.set(app_id, { token, checkedAt: this.#table.now() });
     return token;
   }
 
@@ -212,6 +241,12 @@ const storeToken = (table: Table, app_id: string, lease_id: string, token: Token
   );
 
 const storeError = (table: Table, app_id: string, lease_id: string, last_error: string) =>
-  updateIf(table, { app_id }, { last_error }, [HAS_LEASE], { own_lease_id: lease_id });
+  updateIf(
+    table,
+    { app_id },
+    { last_error, lease_ends_at: iso(table.now() + TOKEN_PAUSE_MS) },
+    [HAS_LEASE],
+    { own_lease_id: lease_id },
+  );
 
 const HAS_LEASE = '#lease_id = :own_lease_id';

@@ -9,7 +9,13 @@ export interface HttpHandlerOptions {
   readonly maxSockets: number;
 }
 
-/** Replaces the SDK's handler: Node's HTTP client on kept-alive connections, each request within its time. */
+/** The most that DynamoDB returns, to BatchGetItem; a page of a query has 1 MB. Source: its "Quotas". */
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Replaces the SDK's handler: Node's HTTP client on kept-alive connections, each request within its time, and each
+ * response within 16 MB.
+ */
 export class HttpHandler {
   readonly metadata = { handlerProtocol: 'http/1.1' };
   readonly #options: HttpHandlerOptions;
@@ -61,7 +67,12 @@ export class HttpHandler {
       request.on('response', (incoming) => {
         const { statusCode = 0, headers } = incoming;
         const chunks: Buffer[] = [];
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+        let bytes = 0;
+        incoming.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > MAX_BODY_BYTES) return fail(tooLarge());
+          chunks.push(chunk);
+        });
         incoming.on('error', broken);
         incoming.on('end', () => {
           settle();
@@ -74,5 +85,8 @@ export class HttpHandler {
 }
 
 /** The SDK decides by these names whether it repeats a request. */
-const named = (name: 'AbortError' | 'TimeoutError', message: string) =>
+const named = (name: 'AbortError' | 'TimeoutError' | 'ResponseTooLargeError', message: string) =>
   Object.assign(new Error(message), { name });
+
+/** Not one that the SDK repeats: the same request has the same response. */
+const tooLarge = () => named('ResponseTooLargeError', 'the response has over 16 MB');

@@ -1,0 +1,69 @@
+import type { Table } from '../aws/table.ts';
+import type { Item } from '../inbox/item.ts';
+import { errorFields, log } from '../log.ts';
+import { isInForce, type Mute, readMutes } from '../mute.ts';
+
+type Target = Pick<Item, 'session_open_id' | 'app_id'>;
+
+/** Which rows are not to be answered now. A container reads the list of mutes once for many rows. */
+export interface Mutes {
+  /**
+   * Reads the mutes if the last reading is older than {@link REFRESH_MS}. It never rejects, and takes {@link READ_MS}
+   * at most: if the list cannot be read, the last one that could be counts, and without any nothing is muted. An
+   * answer too many is a nuisance; rows that wait for this table would make of its outage one of the whole robot.
+   */
+  readonly refresh: () => Promise<void>;
+  /** Whether a row's session or app is muted. */
+  readonly include: (item: Target) => Promise<boolean>;
+}
+
+/** For how long a reading counts; in milliseconds. */
+export const REFRESH_MS = 30_000;
+
+/** How long a row waits for a reading. */
+export const READ_MS = 1_000;
+
+/** After a reading that failed, none is begun for so long. */
+export const FAILED_READ_MS = 5_000;
+
+export const createMutes = (table: Table): Mutes => new CachedMutes(table);
+
+class CachedMutes implements Mutes {
+  readonly #table: Table;
+  #mutes: readonly Mute[] = [];
+  #staleAt = Number.NEGATIVE_INFINITY;
+  #inFlight: Promise<void> | undefined;
+
+  constructor(table: Table) {
+    this.#table = table;
+  }
+
+  async refresh(): Promise<void> {
+    if (this.#table.now() < this.#staleAt) return;
+    this.#inFlight ??= this.#read().finally(() => {
+      this.#inFlight = undefined;
+    });
+    await this.#inFlight;
+  }
+
+  async include({ session_open_id, app_id }: Target): Promise<boolean> {
+    await this.refresh();
+    const now = this.#table.now();
+    return this.#mutes.some(
+      (it) => it.id === (it.kind === 'session' ? session_open_id : app_id) && isInForce(it, now),
+    );
+  }
+
+  async #read(): Promise<void> {
+    const { now } = this.#table;
+    const began = now();
+    try {
+      const options = { abortSignal: AbortSignal.timeout(READ_MS) };
+      this.#mutes = await readMutes({ ...this.#table, options });
+      this.#staleAt = began + REFRESH_MS;
+    } catch (error) {
+      log.warn('mutes not read: the last list counts', errorFields(error));
+      this.#staleAt = now() + FAILED_READ_MS;
+    }
+  }
+}
