@@ -706,7 +706,7 @@ describe('a failure of DynamoDB', () => {
 
   test('before the answer is stored sends nothing', async () => {
     const item = await around.put();
-    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const ticking = setInterval(() => clock.advance(5_000), 50);
     const outcome = await deliverNew(around.delivery(echo, failingAt(...every)), item).finally(() =>
       clearInterval(ticking),
     );
@@ -737,7 +737,7 @@ describe('a failure of DynamoDB', () => {
 
   test('after a send, for longer than the lease, leaves the next worker an unknown outcome', async () => {
     const item = await around.put();
-    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const ticking = setInterval(() => clock.advance(5_000), 50);
     const outcome = await deliverNew(
       around.delivery(three, failingAt(...every.slice(1))),
       item,

@@ -45,8 +45,7 @@ export class RobotTimeoutError extends SafeError {
  */
 export function deliverBatch(delivery: Delivery, keys: readonly Key[]): Promise<Outcome[]> {
   const rows = keys.map((key) => ({ key, reading: read(delivery.inbox, key) }));
-  const readings: readonly Promise<unknown>[] = rows.map(({ reading }) => reading);
-  const allRead = Promise.allSettled([...readings, delivery.mutes.refresh()]);
+  const allRead = Promise.allSettled(rows.map(({ reading }) => reading));
   const deliverRow = async (reading: Promise<Item | undefined>) => {
     await allRead;
     const item = await reading;
