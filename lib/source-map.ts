@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { SourceMap } from 'node:module';
+import type { SourceMap } from 'node:module';
 
 /*
  * The functions are minified, so a stack names places in one long line. Node would map each of them back by itself,
- * at the price of reading the map at every cold start; here it is read when the first error is logged.
+ * at the price of reading the map at every cold start; here it is read, and
+ * Node's module for it loaded, when the first error is logged.
  */
 
 /** The maps that were looked for, by the file that they are of. */
@@ -28,6 +29,7 @@ const FRAME = /^at (?:async )?(?:.*\()?(?:file:\/\/)?(\/.+\.[cm]?js):(\d+):(\d+)
 
 function mapOf(file: string): SourceMap | undefined {
   try {
+    const { SourceMap } = process.getBuiltinModule('node:module');
     return new SourceMap(JSON.parse(readFileSync(`${file}.map`, 'utf8')));
   } catch {
     return undefined;

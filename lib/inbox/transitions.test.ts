@@ -598,6 +598,17 @@ describe('failExhausted', () => {
   });
 });
 
+test('a command that a crash left of unknown outcome is sent once more after the row failed and is put back', async () => {
+  const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+  on.clock.advance(24 * 60 * minutes(1));
+  await inbox.failExhausted(on.table, stored.item, 'gave up');
+  await inbox.redrive(on.table, await on.read(stored.item));
+  const claimed = await inbox.claim(on.table, await on.read(stored.item));
+  const sending = await inbox.markSending(on.table, claimed, 5_000);
+  const { item } = await inbox.postponeUnknown(on.table, sending, 'x');
+  expect(item).toMatchObject({ status: 'failed', last_error: 'outcome unknown' });
+});
+
 test('a history has what went wrong, by which worker, and that the row was put back', async () => {
   const table = { ...on.table, worker: 'retry 1' };
   const at = later(0);

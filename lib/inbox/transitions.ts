@@ -195,7 +195,7 @@ export function failExhausted(table: InboxTable, item: Item, last_error: string)
     robot_calls: robotCallsOf(item),
     // Once it is put back, a message that crashed the robot is still quarantined.
     ...(crashed(item) && !isCut && { phase: 'crashed' as const }),
-    ...(isCut && { unknown: withUnknown(item) }),
+    ...(isCut && lastSend(table, item)),
   });
 }
 
@@ -295,10 +295,11 @@ export const postponeRefused = (
   table: InboxTable,
   lease: Lease,
   last_error: string,
+  delay?: Delay,
 ): Promise<Lease> =>
   lease.item.refused === lease.item.sent
     ? fail(table, lease, last_error)
-    : postpone(table, lease, { last_error, refused: lease.item.sent });
+    : postpone(table, lease, { last_error, refused: lease.item.sent }, delay);
 
 const OUTCOME_UNKNOWN = 'outcome unknown';
 

@@ -241,6 +241,27 @@ describe('replace', () => {
     expect(fetchToken.given()).toBe(1);
   });
 
+  test('is another token even while the refused one is looked up again', async () => {
+    const refused = await createTokens(table, vvchat()).get(app_id);
+    const client = engine.newClient();
+    const replacing = Promise.withResolvers<void>();
+    let reads = 0;
+    beforeCalls(client, async (operation) => {
+      if (operation === 'GetItem' && ++reads === 3) replacing.resolve();
+      if (reads !== 2) return;
+      await replacing.promise;
+      await row();
+    });
+    const fetchToken = async () => ({ token: 'another', expiresAt: clock.now() + 7_200_000 });
+    const tokens = createTokens({ ...table, client }, fetchToken);
+    await tokens.get(app_id);
+    clock.advance(61_000);
+    const looking = tokens.get(app_id);
+    const replaced = await tokens.replace(app_id, refused);
+    expect(replaced?.token).not.toBe(refused.token);
+    await looking;
+  });
+
   test('asks VVChat once for 20 workers whose token is refused', async () => {
     const fetchToken = vvchat();
     const workers = Array.from({ length: 20 }, () => createTokens(table, fetchToken));
@@ -262,7 +283,8 @@ describe('a token in memory', () => {
 
   test('is looked up in the table every 30 s, once for all deliveries', async () => {
     const client = engine.newClient();
-    const tokens = createTokens({ ...table, client }, vvchat());
+    const fetchToken = async () => ({ token: 'another', expiresAt: clock.now() + 7_200_000 });
+    const tokens = createTokens({ ...table, client }, fetchToken);
     await tokens.get(app_id);
     let reads = 0;
     beforeCalls(client, () => void reads++);
@@ -307,7 +329,8 @@ describe('a token in memory', () => {
 
   test('stays in use while the table cannot be read', async () => {
     const client = engine.newClient();
-    const tokens = createTokens({ ...table, client }, vvchat());
+    const fetchToken = async () => ({ token: 'another', expiresAt: clock.now() + 7_200_000 });
+    const tokens = createTokens({ ...table, client }, fetchToken);
     const token = await tokens.get(app_id);
     beforeCalls(client, () => {
       throw new Error('down');
