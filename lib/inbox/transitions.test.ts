@@ -691,6 +691,14 @@ describe('makeDue', () => {
     expect(await inbox.makeDue(on.table, item)).toBe(false);
     expect(await on.read(item)).toEqual(withoutUndefined(item));
   });
+
+  test('rejects with the error of a table that does not exist', async () => {
+    const item = await postponed();
+    const table = { ...on.table, name: 'missing' };
+    await expect(inbox.makeDue(table, item)).rejects.toThrow(
+      expect.objectContaining({ name: 'ResourceNotFoundException' }),
+    );
+  });
 });
 
 /** A table whose first update can be repeated afterwards, as by a request that arrives late. */
