@@ -42,6 +42,8 @@ async function useInstalledPackages(): Promise<void> {
 const bundle = async (file: string, contents: string): Promise<BuildResult> =>
   build({
     ...(await esbuildSettings()),
+    // Nothing is written, so that there is no place for a map.
+    sourcemap: false,
     absWorkingDir: ROOT,
     stdin: { contents, sourcefile: join(ROOT, file), resolveDir: folder },
     write: false,
