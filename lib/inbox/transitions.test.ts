@@ -518,7 +518,7 @@ describe('postpone', () => {
     const item = await on.pending();
     on.clock.advance(minutes(24 * 60 - 1));
     await inbox.postponeSending(on.table, inbox.unclaimed(item), 'x');
-    expect(await on.read(item)).toMatchObject({ status: 'failed', last_error: 'x' });
+    expect(await on.read(item)).toMatchObject({ status: 'failed', last_error: 'gave up: x' });
   });
 
   test('keeps the unknown outcome of a row that it fails', async () => {

@@ -318,7 +318,9 @@ function postpone(
   delay: Delay = {},
 ): Promise<Lease> {
   const next = nextAttempt(table, lease, delay);
-  if (Date.parse(lease.item.give_up_at) <= next) return failWith(table, lease, changes);
+  if (Date.parse(lease.item.give_up_at) <= next) {
+    return failWith(table, lease, { ...changes, last_error: `gave up: ${changes.last_error}` });
+  }
   return write(table, lease, {
     ...changes,
     ...noted(table, lease.item, 'postponed', changes.last_error),
