@@ -9,6 +9,7 @@ import {
   GetItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { type Table, toAttributes } from '../lib/aws/table.ts';
+import { createAnswers } from '../lib/delivery/answers.ts';
 import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import { deliverNew } from '../lib/delivery/deliver.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
@@ -217,6 +218,7 @@ function deliveryOn(engine: Engine, vvchat: FakeVVChat, now: () => number): Deli
     robotMs: ROBOT_MS,
     api,
     mutes: createMutes(engine.table('mutes', { now })),
+    answers: createAnswers(engine.table('tokens', { now })),
     tokens: createTokens(engine.table('tokens', { now }), async (app_id) =>
       api.fetchToken(app_id, APPS.get(app_id) ?? ''),
     ),

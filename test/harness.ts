@@ -1,4 +1,5 @@
 import type { Robot } from '../lib/define-robot.ts';
+import { createAnswers } from '../lib/delivery/answers.ts';
 import { ROBOT_MS } from '../lib/delivery/budgets.ts';
 import type { Delivery } from '../lib/delivery/delivery.ts';
 import { createMutes } from '../lib/delivery/mutes.ts';
@@ -51,6 +52,7 @@ export async function startTestHarness(clock: Clock): Promise<TestHarness> {
         robotMs: ROBOT_MS,
         api,
         mutes: createMutes(engine.table('mutes', clock)),
+        answers: createAnswers(engine.table('tokens', clock)),
         tokens: createTokens(engine.table('tokens', clock), async (app_id) =>
           api.fetchToken(app_id, APPS.get(app_id) ?? ''),
         ),

@@ -70,7 +70,7 @@ export class CircuitBreaker {
 }
 
 /** A refusal is about one command: VVChat works. */
-const isAnswer = (failure: SendFailure | undefined): boolean =>
+export const isAnswer = (failure: SendFailure | undefined): boolean =>
   failure === undefined || (failure instanceof VVChatError && failure.fault === 'refused');
 
 const isUnreachable = (failure: SendFailure | undefined): boolean =>

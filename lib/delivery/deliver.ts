@@ -160,11 +160,15 @@ async function sendAll(delivery: Delivery, answered: Lease): Promise<Lease> {
     const message = toMessage(command, sessionOf(lease.item));
     const { lease: sending, failure, isFinal } = await send(delivery, lease, message);
     delivery.onSend?.(sending.item, failure);
-    if (failure) return handleSendFailure(delivery, sending, failure, isFinal);
+    if (failure) {
+      await delivery.answers.record(sending.item.app_id, failure);
+      return handleSendFailure(delivery, sending, failure, isFinal);
+    }
     const isLast = i === commands.length - 1;
     lease = await writeUntilLeaseEnds(delivery, sending, () =>
       isLast ? complete(inbox, sending) : markSent(inbox, sending),
     );
+    await delivery.answers.record(lease.item.app_id);
   }
   return lease;
 }

@@ -11,6 +11,7 @@ import { record } from '../metric.ts';
 import { createRobotApi, type RobotApi } from '../vvchat/api.ts';
 import { appKeys } from '../vvchat/app-key.ts';
 import { createTokens, type Tokens } from '../vvchat/token.ts';
+import { type Answers, createAnswers } from './answers.ts';
 import { createMutes, type Mutes } from './mutes.ts';
 import type { SendFailure } from './send.ts';
 
@@ -23,6 +24,7 @@ export interface Delivery {
   readonly api: Pick<RobotApi, 'send'>;
   readonly tokens: Tokens;
   readonly mutes: Mutes;
+  readonly answers: Answers;
   /** When the function's own time is up, in milliseconds since 1970. */
   readonly deadline: number;
   /** Is called for each command that was sent, and for each that was not or may not have been. */
@@ -48,6 +50,7 @@ export function createDelivery(config: DeliveryConfig, robot: Robot): Omit<Deliv
     robotMs: config.ROBOT_TIMEOUT_SECONDS * 1_000,
     api,
     mutes: createMutes({ ...table, name: config.MUTES_TABLE }),
+    answers: createAnswers({ ...table, name: config.TOKENS_TABLE }),
     tokens: createTokens({ ...table, name: config.TOKENS_TABLE }, async (app_id) =>
       api.fetchToken(app_id, await keyOf(app_id)),
     ),

@@ -115,6 +115,22 @@ describe('the mutes of a container', () => {
     expect(await included(mutes)).toBe(false);
   });
 
+  test('count for five minutes while the table cannot be read', async () => {
+    await mute(table(), group());
+    const client = on.engine.newClient();
+    let isDown = false;
+    beforeCalls(client, () => {
+      if (isDown) throw new Error('down');
+    });
+    const mutes = createMutes({ ...table(), client });
+    expect(await included(mutes)).toBe(true);
+    isDown = true;
+    on.clock.advance(5 * 60_000 - 1);
+    expect(await included(mutes)).toBe(true);
+    on.clock.advance(5_000);
+    expect(await included(mutes)).toBe(false);
+  });
+
   test('are the last ones that could be read while the table cannot be', async () => {
     await mute(table(), group());
     const client = on.engine.newClient();

@@ -9,7 +9,7 @@ type Target = Pick<Item, 'session_open_id' | 'app_id'>;
 export interface Mutes {
   /**
    * Reads the mutes if the last reading is older than {@link REFRESH_MS}. It never rejects, and takes {@link READ_MS}
-   * at most: if the list cannot be read, the last one that could be counts, and without any nothing is muted. An
+   * at most: if the list cannot be read, the last one counts for {@link MAX_AGE_MS}, and without any nothing is muted. An
    * answer too many is a nuisance; rows that wait for this table would make of its outage one of the whole robot.
    */
   readonly refresh: () => Promise<void>;
@@ -26,11 +26,15 @@ export const READ_MS = 1_000;
 /** After a reading that failed, none is begun for so long. */
 export const FAILED_READ_MS = 5_000;
 
+/** For how long a list counts at most, so that a mute that has ended settles no row unanswered. */
+export const MAX_AGE_MS = 5 * 60_000;
+
 export const createMutes = (table: Table): Mutes => new CachedMutes(table);
 
 class CachedMutes implements Mutes {
   readonly #table: Table;
   #mutes: readonly Mute[] = [];
+  #readAt = Number.NEGATIVE_INFINITY;
   #staleAt = Number.NEGATIVE_INFINITY;
   #inFlight: Promise<void> | undefined;
 
@@ -60,10 +64,12 @@ class CachedMutes implements Mutes {
     try {
       const options = { abortSignal: AbortSignal.timeout(READ_MS) };
       this.#mutes = await readMutes({ ...this.#table, options });
+      this.#readAt = began;
       this.#staleAt = began + REFRESH_MS;
     } catch (error) {
       log.warn('mutes not read: the last list counts', errorFields(error));
       this.#staleAt = now() + FAILED_READ_MS;
+      if (now() >= this.#readAt + MAX_AGE_MS) this.#mutes = [];
     }
   }
 }

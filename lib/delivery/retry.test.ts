@@ -158,6 +158,24 @@ describe('a row whose command has one send left', () => {
     expect(await on.read(item)).toMatchObject({ status: 'replied', unknown: [0] });
   });
 
+  test('waits until a worker of reply has had an answer of VVChat since', async () => {
+    const delivery = on.delivery(echo);
+    const [item, early, later] = [await on.put(), await on.put(), await on.put()];
+    on.vvchat.fault('send', resetting);
+    expect(await deliverNew(delivery, item)).toBe('postponed');
+    on.clock.advance(30_000);
+    // As early as this, an answer may be older by the clock of another worker.
+    expect(await deliverNew(delivery, early)).toBe('replied');
+    on.clock.advance(30_000);
+    expect(await run()).toEqual({ skipped: 1 });
+    on.vvchat.fault('send', resetting);
+    expect(await deliverNew(delivery, later)).toBe('postponed');
+    expect(await deliverNew(delivery, await on.put())).toBe('replied');
+    expect(await run()).toEqual({ replied: 1 });
+    expect(await on.read(item)).toMatchObject({ status: 'replied', unknown: [0] });
+    expect(await on.read(later)).toMatchObject({ status: 'pending' });
+  });
+
   test('is sent after 15 minutes, the oldest of two groups first, and the others once one is answered', async () => {
     const items = [await unknown('a'), await unknown('b'), await unknown('c')];
     on.clock.advance(15 * 60_000 - 3);

@@ -1,4 +1,4 @@
-import { LAST_SEND_WAIT_MS } from '../inbox/backoff.ts';
+import { CLOCK_SKEW_MS, LAST_SEND_WAIT_MS } from '../inbox/backoff.ts';
 import { type Item, isLastSend, type Key, keyOf, waitedMs } from '../inbox/item.ts';
 import { dueRows, read } from '../inbox/queries.ts';
 import { claim, exhaustedReason, failExhausted, unclaimed } from '../inbox/transitions.ts';
@@ -119,24 +119,26 @@ class Run {
   }
 
   /**
-   * Delivers held rows of the apps that VVChat has answered in this run. Of another app the longest held rows of a few
+   * Delivers held rows of the apps that VVChat has answered in this run, or a worker of `reply` since. Of another app the longest held rows of a few
    * sessions are sent once their time is up, and the others follow if VVChat answers one. So an outage that lasts costs
    * {@link MAX_PROBES} messages a run, and one session whose sends fail keeps no other's waiting.
    */
   async #deliverHeld(share: number): Promise<void> {
     // They need no time for the robot.
     const isOver = this.#isPast(share, SENDING_MS);
-    const deliverReleased = (item: Item, isReleased = false) =>
+    const deliverReleased = (item: Item, isReleased: boolean) =>
       this.#deliverLogged(item, isReleased || this.#breaker.hasAnswered(item.app_id));
-    const deliverApp = async (items: readonly Item[]) => {
+    const deliverApp = async ([app_id, items]: [string, readonly Item[]]) => {
+      const answeredAt = await this.#delivery.answers.latest(app_id);
       const { probes, others } = heldInTurns(items);
       for (const probe of probes) {
         if (isOver()) return;
-        await deliverReleased(probe, this.#isTimeUp(probe));
+        await deliverReleased(probe, this.#isTimeUp(probe) || isAnsweredSince(probe, answeredAt));
       }
-      await forEachConcurrent(others.values(), CONCURRENCY, deliverReleased, isOver);
+      const deliverOther = (item: Item) => deliverReleased(item, isAnsweredSince(item, answeredAt));
+      await forEachConcurrent(others.values(), CONCURRENCY, deliverOther, isOver);
     };
-    await Promise.all([...this.#held.values()].map(deliverApp));
+    await Promise.all([...this.#held].map(deliverApp));
   }
 
   #isTimeUp({ unknown_at }: Item): boolean {
@@ -204,6 +206,10 @@ function heldInTurns(items: readonly Item[]) {
 }
 
 const byUnknownAt = (a: Item, b: Item) => (`${a.unknown_at}` < `${b.unknown_at}` ? -1 : 1);
+
+/** Whether VVChat answered after the send, whatever the clocks. */
+const isAnsweredSince = ({ unknown_at }: Item, answeredAt = 0): boolean =>
+  unknown_at !== undefined && answeredAt > Date.parse(unknown_at) + CLOCK_SKEW_MS;
 
 async function deliverClaimed(delivery: Delivery, item: Item): Promise<Outcome> {
   const { inbox, deadline } = delivery;
