@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { parse as parseYaml } from 'yaml';
 import { type Block, faultInDiagram, parseMarkdown, withoutComments } from './markdown.ts';
 import { copyProject } from './project.ts';
 
@@ -125,6 +126,59 @@ describe('names', () => {
 /** A file or folder of the project's; robot/ is the author's. */
 const PATH = /^(?:bench|docs|events|functions|lib|local|ops|plugins|resources|test)\/[\w./-]*$/;
 const SCRIPTS: object = JSON.parse(read('package.json')).scripts;
+
+describe('alarms', () => {
+  const { Resources } = parseYaml(read('resources/alarms.yml'), { logLevel: 'silent' });
+  const alarms = (Object.values(Resources) as Resource[])
+    .filter(({ Type }) => Type === 'AWS::CloudWatch::Alarm')
+    .map(({ Properties: { AlarmName, AlarmDescription } }) => ({
+      name: AlarmName.replace(/^.*\}-/, ''),
+      description: AlarmDescription,
+    }));
+  const runbooks = read('docs/runbooks.md');
+
+  test('the checks cover the alarms', () => {
+    expect(alarms.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['failures', 'robot-errors']),
+    );
+  });
+
+  test.each(alarms)('the description of $name leads to a runbook', ({ description }) => {
+    const [, name] = /Runbook "([^"]+)" in docs\/runbooks\.md\.$/.exec(description) ?? [];
+    expect(runbooks).toContain(`\n## ${name}\n`);
+  });
+
+  const [start] = /\n## Start here\n.*?(?=\n## )/s.exec(runbooks) ?? [];
+
+  test.each(alarms)('the start of the runbooks has a place for $name', ({ name }) => {
+    expect(start).toContain(`\`${name}\``);
+  });
+});
+
+interface Resource {
+  readonly Type: string;
+  readonly Properties: { readonly AlarmName: string; readonly AlarmDescription: string };
+}
+
+describe('the options of the commands', () => {
+  test.each(['docs/runbooks.md', 'docs/operations.md'])(
+    '%s types only those that exist',
+    (file) => {
+      const { terms, blocks } = parse(file);
+      const typed = [...terms, ...blocks.map(withoutComments)].flatMap((text) => [
+        ...text.matchAll(/npm run (\w+) --( [^\n;&|]*)/g),
+      ]);
+      expect(typed.length).toBeGreaterThan(0);
+      const unknown = typed.flatMap(([, name, options]) => {
+        const known = `${read(`ops/${name}.ts`)}${read('ops/command-line.ts')}`;
+        return [...`${options}`.matchAll(/ (--[a-z-]+)/g)]
+          .filter(([, option]) => !new RegExp(`'${option}[ ']`).test(known))
+          .map(([, option]) => `${name} ${option}`);
+      });
+      expect(unknown).toEqual([]);
+    },
+  );
+});
 
 describe('diagrams', () => {
   const diagrams = DOCUMENTS.flatMap((file) =>

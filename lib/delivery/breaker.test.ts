@@ -27,7 +27,7 @@ describe('a circuit breaker', () => {
     const breaker = new CircuitBreaker();
     times(MAX_CONSECUTIVE_FAILURES - 1, (i) => breaker.record(in_(`${i}`), fault('busy')));
     breaker.record(in_('fine'));
-    times(MAX_CONSECUTIVE_FAILURES - 1, (i) => breaker.record(in_(`${i}`), fault('busy')));
+    times(MAX_CONSECUTIVE_FAILURES - 1, (i) => breaker.record(in_(`later ${i}`), fault('busy')));
     expect(breaker.isOpen(in_('other'))).toBe(false);
     breaker.record(in_('fifth'), fault('unknown'));
     expect(breaker.isOpen(in_('other'))).toBe(true);

@@ -444,6 +444,19 @@ describe('a send', () => {
     expect(sentTexts().at(-1)).toBe(item.text);
   });
 
+  test('that VVChat refuses with a new token is put off until the token is old enough to be replaced', async () => {
+    const refusal = respondingWith(400, { err_code: 400, err_msg: 'token invalid' });
+    clock.advance(7_200_000);
+    const item = await around.put();
+    around.vvchat.fault('send', refusal);
+    // The shortest back-off.
+    const table = { ...around.inbox, random: () => 0 };
+    expect(await deliverNew(around.delivery(echo, table), item)).toBe('postponed');
+    clock.advance(Date.parse((await around.read(item)).next_attempt_at) - clock.now());
+    around.vvchat.fault('send', refusal);
+    expect(await retry(item, echo)).toBe('replied');
+  });
+
   test('that VVChat answers with 500 is listed as of unknown outcome, and retried like any other', async () => {
     const item = await around.put();
     around.vvchat.fault('send', respondingWith(500));
@@ -512,6 +525,20 @@ describe('a send', () => {
       around.vvchat.fault('send', doubtful);
       expect(await retry(item, echo)).toBe('failed');
       expect(sends() - before).toBe(1);
+    });
+
+    test('is listed as of unknown outcome even if no other token can be had', async () => {
+      await withOldToken();
+      const item = await around.put();
+      around.vvchat.fault('send', doubtful);
+      around.vvchat.fault('token', respondingWith(500));
+      expect(await reply(item, echo)).toBe('postponed');
+      expect(await around.read(item)).toMatchObject({
+        last_error: 'no token: VVChat answered 500',
+        unknown: [0],
+      });
+      clock.advance(60_000);
+      expect(await retry(item, echo)).toBe('replied');
     });
 
     test('is not sent a third time', async () => {
@@ -679,7 +706,7 @@ describe('a failure of DynamoDB', () => {
 
   test('before the answer is stored sends nothing', async () => {
     const item = await around.put();
-    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const ticking = setInterval(() => clock.advance(5_000), 50);
     const outcome = await deliverNew(around.delivery(echo, failingAt(...every)), item).finally(() =>
       clearInterval(ticking),
     );
@@ -710,7 +737,7 @@ describe('a failure of DynamoDB', () => {
 
   test('after a send, for longer than the lease, leaves the next worker an unknown outcome', async () => {
     const item = await around.put();
-    const ticking = setInterval(() => clock.advance(20_000), 50);
+    const ticking = setInterval(() => clock.advance(5_000), 50);
     const outcome = await deliverNew(
       around.delivery(three, failingAt(...every.slice(1))),
       item,

@@ -25,7 +25,7 @@ import { ask } from '../routing.ts';
 import { SafeError } from '../safe-error.ts';
 import { VVChatError } from '../vvchat/api.ts';
 import { type Command, InvalidCommandError, toMessage } from '../vvchat/command.ts';
-import { NoTokenError } from '../vvchat/token.ts';
+import { MIN_REJECTED_AGE_MS, NoTokenError } from '../vvchat/token.ts';
 import { SENDING_MS, WRITE_MS } from './budgets.ts';
 import { countOutcome, type Delivery, logOutcome, type Outcome } from './delivery.ts';
 import { robotErrorFields } from './robot-error.ts';
@@ -45,8 +45,7 @@ export class RobotTimeoutError extends SafeError {
  */
 export function deliverBatch(delivery: Delivery, keys: readonly Key[]): Promise<Outcome[]> {
   const rows = keys.map((key) => ({ key, reading: read(delivery.inbox, key) }));
-  const readings: readonly Promise<unknown>[] = rows.map(({ reading }) => reading);
-  const allRead = Promise.allSettled([...readings, delivery.mutes.refresh()]);
+  const allRead = Promise.allSettled(rows.map(({ reading }) => reading));
   const deliverRow = async (reading: Promise<Item | undefined>) => {
     await allRead;
     const item = await reading;
@@ -197,7 +196,9 @@ function writeFailure(
   if (failure instanceof NoTokenError) return postponeSending(inbox, lease, last_error, delay);
   switch (failure.fault) {
     case 'refused':
-      return (isFinal ? fail : postponeRefused)(inbox, lease, last_error);
+      return isFinal
+        ? fail(inbox, lease, last_error)
+        : postponeRefused(inbox, lease, last_error, { atLeastMs: MIN_REJECTED_AGE_MS });
     case 'unknown':
       return postponeUnknown(inbox, lease, last_error, delay);
     case 'doubtful':

@@ -103,6 +103,10 @@ describe('the mutes of a container', () => {
     expect(await included(mutes)).toBe(false);
   });
 
+  test('are read again within half a minute', () => {
+    expect(REFRESH_MS).toBeLessThanOrEqual(30_000);
+  });
+
   test('end at their time without a reading', async () => {
     await mute(table(), group(), 10_000);
     const mutes = createMutes(table());

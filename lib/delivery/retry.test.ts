@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { beforeCalls, failToReadShard } from '../../test/engine.ts';
 import { saying } from '../../test/fixtures.ts';
@@ -5,7 +6,7 @@ import { countedDuring } from '../../test/metrics.ts';
 import { type Fault, resetting, respondingWith } from '../../test/proxy.ts';
 import { answering, echo, silently } from '../../test/robots.ts';
 import { useTestHarness } from '../../test/use-harness.ts';
-import type { Item } from '../inbox/item.ts';
+import { DUE_SHARDS, type Item } from '../inbox/item.ts';
 import * as queries from '../inbox/queries.ts';
 import { redrive } from '../inbox/redrive.ts';
 import type { InboxTable } from '../inbox/table.ts';
@@ -16,6 +17,13 @@ import { deliverNew } from './deliver.ts';
 import { CONCURRENCY, deliverDue } from './retry.ts';
 
 const on = useTestHarness();
+
+/** Of the alarm `oldest-due`, in seconds. */
+const OLDEST_DUE_THRESHOLD = Number(
+  /OldestDueSeconds\s+Statistic: Maximum[\s\S]*?Threshold: (\d+)/.exec(
+    readFileSync(new URL('../../resources/alarms.yml', import.meta.url), 'utf8'),
+  )?.[1],
+);
 
 const sends = () => on.vvchat.requests.filter((endpoint) => endpoint === 'send').length;
 const run = (robot = echo, table?: InboxTable) => deliverDue(on.delivery(robot, table));
@@ -131,8 +139,8 @@ test('an app of which five groups fail in a row is skipped for the rest of the r
 
 describe('a row whose command has one send left', () => {
   /** Of which the first send had an unknown outcome. */
-  const unknown = async (session_open_id: string) => {
-    const [item] = await putIn(session_open_id, 1, 'once');
+  const unknown = async (session_open_id: string, text = 'once') => {
+    const [item] = await putIn(session_open_id, 1, text);
     on.clock.advance(1);
     on.vvchat.fault('send', resetting);
     expect(await deliverNew(on.delivery(echo), item as Item)).toBe('postponed');
@@ -150,15 +158,90 @@ describe('a row whose command has one send left', () => {
     expect(await on.read(item)).toMatchObject({ status: 'replied', unknown: [0] });
   });
 
-  test('is sent after 15 minutes, the oldest alone, and the others once it is answered', async () => {
+  test('is sent after 15 minutes, the oldest of two groups first, and the others once one is answered', async () => {
     const items = [await unknown('a'), await unknown('b'), await unknown('c')];
     on.clock.advance(15 * 60_000 - 3);
     expect(await run()).toEqual({ skipped: 3 });
-    on.clock.advance(2);
+    on.clock.advance(3);
+    on.vvchat.fault('send', resetting, resetting);
+    expect(await run()).toEqual({ failed: 2, skipped: 1 });
+    expect(await on.read(items[0] as Item)).toMatchObject({ last_error: 'outcome unknown' });
+    expect(await on.read(items[1] as Item)).toMatchObject({ last_error: 'outcome unknown' });
+    expect(await run()).toEqual({ replied: 1 });
+  });
+
+  test('alarms nobody while it waits', async () => {
+    await unknown('a');
+    const metrics: unknown[] = [];
+    for (let minute = 0; minute <= 16; minute++, on.clock.advance(60_000)) {
+      metrics.push(...(await countedDuring(run)));
+    }
+    const waits = metrics.map((it) => (it as { OldestDueSeconds?: number }).OldestDueSeconds ?? 0);
+    expect(Math.max(...waits)).toBeGreaterThanOrEqual(900);
+    expect(Math.max(...waits)).toBeLessThan(OLDEST_DUE_THRESHOLD - 60);
+  });
+
+  test('waits for the oldest of its group if no other group has one', async () => {
+    const items = [await unknown('a', '1'), await unknown('a', '2'), await unknown('a', '3')];
+    on.clock.advance(15 * 60_000);
     on.vvchat.fault('send', resetting);
     expect(await run()).toEqual({ failed: 1, skipped: 2 });
     expect(await on.read(items[0] as Item)).toMatchObject({ last_error: 'outcome unknown' });
     expect(await run()).toEqual({ replied: 2 });
+  });
+
+  test('is sent after 15 minutes, however many rows another group has whose sends fail', async () => {
+    for (let i = 0; i < 10; i++) await unknown('failing', `${i}`);
+    const item = await unknown('quiet');
+    on.clock.advance(15 * 60_000);
+    failGroup('failing', resetting);
+    await run();
+    expect(await on.read(item)).toMatchObject({ status: 'replied', unknown: [0] });
+  });
+
+  test('is sent in the first round, however many rows of its app another group has', async () => {
+    const hold = async (item: Item) => {
+      const lease = await inbox.storeReply(on.inbox, inbox.unclaimed(item), [sendText('x')]);
+      await inbox.postponeUnknown(on.inbox, lease, 'x');
+    };
+    await Promise.all((await putIn('many', CONCURRENCY * 2, 'x')).map(hold));
+    on.clock.advance(1);
+    for (const group of ['second', 'third'])
+      for (const it of await putIn(group, 1, 'x')) await hold(it);
+    on.clock.advance(15 * 60_000);
+    expect(await run()).toEqual({ replied: CONCURRENCY * 2 + 2 });
+    const groups = on.vvchat.carried.map(({ message }) => message.session_open_id);
+    expect(groups.slice(0, 2)).toEqual(['many', 'second']);
+    expect(groups.indexOf('third')).toBeLessThanOrEqual(CONCURRENCY + 2);
+  });
+
+  test.each([
+    ['last', 0.25, 105_000],
+    ['first', 0, 157_000],
+  ])(
+    'is sent in a run with the quarantine %s, even if the last row begun before takes a minute',
+    async (_, random, begin) => {
+      const item = await unknown('quiet');
+      on.clock.advance(15 * 60_000 - 120_000);
+      await putIn('slow', 1, 'slow');
+      on.clock.advance(120_000);
+      const robot = silently(() => on.clock.advance(begin + 60_000));
+      await run(robot, { ...on.inbox, random: () => random });
+      expect(await on.read(item)).toMatchObject({ status: 'replied' });
+    },
+  );
+
+  test.each([
+    ['last', 0.25],
+    ['first', 0],
+  ])('is not begun in a run with the quarantine %s that has no time for it', async (_, random) => {
+    const item = await unknown('quiet');
+    on.clock.advance(15 * 60_000 - 120_000);
+    await putIn('slow', 1, 'slow');
+    on.clock.advance(120_000);
+    const robot = silently(() => on.clock.advance(271_000));
+    expect(await run(robot, { ...on.inbox, random: () => random })).toEqual({ ignored: 1 });
+    expect(await on.read(item)).toMatchObject({ status: 'pending', claims: 1 });
   });
 
   test('fails after 24 hours without that send', async () => {
@@ -175,6 +258,20 @@ describe('a row whose command has one send left', () => {
     const delivery = { ...on.delivery(echo), deadline: on.clock.now() + 89_999 };
     expect(await deliverDue(delivery)).toEqual({});
   });
+});
+
+test('a row fails after 24 hours even if its app is skipped', async () => {
+  const [old] = await putIn('old', 1, 'old');
+  on.clock.advance(24 * 3_600_000 - 120_000);
+  const groups = Array.from({ length: CONCURRENCY + 50 }, (_, group) => `group ${group}`);
+  await Promise.all(groups.map((group) => putIn(group, 1, 'x')));
+  on.clock.advance(120_000);
+  on.vvchat.intervene = () => respondingWith(503);
+  // Its shard is read last.
+  const random = (Number(old?.due_shard) + 1.5) / DUE_SHARDS;
+  const summary = await run(echo, { ...on.inbox, random: () => random % 1 });
+  expect(summary.skipped).toBeGreaterThan(0);
+  expect(summary.failed).toBe(1);
 });
 
 test('a row fails after 24 hours, and nothing is sent', async () => {
@@ -374,7 +471,7 @@ test('an outage of VVChat shows in the metric long before a row fails', async ()
     }
   }
   // The alarm looks at the most of an hour.
-  expect(Math.max(...seen)).toBeGreaterThan(900);
+  expect(Math.max(...seen)).toBeGreaterThan(OLDEST_DUE_THRESHOLD);
 });
 
 test('a failure of DynamoDB at one row leaves the others alone', async () => {
@@ -386,7 +483,7 @@ test('a failure of DynamoDB at one row leaves the others alone', async () => {
       throw Object.assign(new Error('x'), { name: 'InternalServerError' });
     }
   });
-  const ticking = setInterval(() => on.clock.advance(5_000), 50);
+  const ticking = setInterval(() => on.clock.advance(1_000), 50);
   const summary = await run(echo, { ...on.inbox, client }).finally(() => clearInterval(ticking));
   expect(summary).toEqual({ replied: 4, stalled: 1 });
 });

@@ -4,7 +4,7 @@ import { dueRows, read } from '../inbox/queries.ts';
 import { claim, exhaustedReason, failExhausted, unclaimed } from '../inbox/transitions.ts';
 import { record } from '../metric.ts';
 import { CircuitBreaker } from './breaker.ts';
-import { ROW_MS, WRITE_MS } from './budgets.ts';
+import { ROW_MS, SENDING_MS, WRITE_MS } from './budgets.ts';
 import { forEachConcurrent } from './concurrent.ts';
 import { deliver } from './deliver.ts';
 import {
@@ -21,6 +21,9 @@ import { repeatWrite } from './write.ts';
 
 /** How many rows are in flight at most. */
 export const CONCURRENCY = 100;
+
+/** Of how many sessions of an app the longest held row is sent although VVChat has answered no other. */
+const MAX_PROBES = 2;
 
 /** In which share of the runs the quarantine comes first. */
 const QUARANTINE_FIRST_RATIO = 1 / 4;
@@ -116,19 +119,22 @@ class Run {
   }
 
   /**
-   * Delivers held rows of the apps that VVChat has answered in this run. Of another app the longest held row is sent
-   * once its time is up, and the others follow if VVChat answers it: an outage that lasts costs one message a run.
+   * Delivers held rows of the apps that VVChat has answered in this run. Of another app the longest held rows of a few
+   * sessions are sent once their time is up, and the others follow if VVChat answers one. So an outage that lasts costs
+   * {@link MAX_PROBES} messages a run, and one session whose sends fail keeps no other's waiting.
    */
   async #deliverHeld(share: number): Promise<void> {
-    const isOver = this.#isPast(share);
-    const follow = (item: Item) =>
-      this.#deliverLogged(item, this.#breaker.hasAnswered(item.app_id));
+    // They need no time for the robot.
+    const isOver = this.#isPast(share, SENDING_MS);
+    const deliverReleased = (item: Item, isReleased = false) =>
+      this.#deliverLogged(item, isReleased || this.#breaker.hasAnswered(item.app_id));
     const deliverApp = async (items: readonly Item[]) => {
-      const [oldest, ...others] = items.toSorted(byUnknownAt);
-      if (!oldest || isOver()) return;
-      const isReleased = this.#breaker.hasAnswered(oldest.app_id) || this.#isTimeUp(oldest);
-      await this.#deliverLogged(oldest, isReleased);
-      await forEachConcurrent(others.values(), CONCURRENCY, follow, isOver);
+      const { probes, others } = heldInTurns(items);
+      for (const probe of probes) {
+        if (isOver()) return;
+        await deliverReleased(probe, this.#isTimeUp(probe));
+      }
+      await forEachConcurrent(others.values(), CONCURRENCY, deliverReleased, isOver);
     };
     await Promise.all([...this.#held.values()].map(deliverApp));
   }
@@ -143,10 +149,14 @@ class Run {
     this.outcomes.push(await logOutcome(item, work));
   }
 
-  /** Whether a share of the time is over in which rows may be begun. */
-  #isPast(share: number): () => boolean {
+  /**
+   * Whether a share of the time is over in which rows may be begun.
+   *
+   * @param rowMs how long one of them may take
+   */
+  #isPast(share: number, rowMs = ROW_MS): () => boolean {
     const { inbox, deadline } = this.#delivery;
-    const end = this.#began + (deadline - ROW_MS - this.#began) * share;
+    const end = this.#began + (deadline - rowMs - this.#began) * share;
     return () => inbox.now() > end;
   }
 
@@ -167,7 +177,8 @@ class Run {
 
   async #deliverOrHold(item: Item): Promise<Outcome | undefined> {
     const isExhausted = exhaustedReason(item, this.#delivery.inbox.now()) !== undefined;
-    if (isExhausted || !isLastSend(item)) return this.#deliver(item);
+    if (isExhausted) return deliverClaimed(this.#delivery, item);
+    if (!isLastSend(item)) return this.#deliver(item);
     const held = this.#held.get(item.app_id) ?? [];
     held.push(item);
     this.#held.set(item.app_id, held);
@@ -177,6 +188,19 @@ class Run {
   async #deliver(item: Item): Promise<Outcome> {
     return this.#breaker.isOpen(item) ? 'skipped' : deliverClaimed(this.#delivery, item);
   }
+}
+
+/** The longest held rows of a few sessions; then the others, one of each session in turn. */
+function heldInTurns(items: readonly Item[]) {
+  const counts = new Map<string, number>();
+  const ranked = items.toSorted(byUnknownAt).map((item) => {
+    const rank = counts.get(item.session_open_id) ?? 0;
+    counts.set(item.session_open_id, rank + 1);
+    return { item, rank };
+  });
+  const inTurns = ranked.sort((a, b) => a.rank - b.rank).map(({ item }) => item);
+  const probes = Math.min(counts.size, MAX_PROBES);
+  return { probes: inTurns.slice(0, probes), others: inTurns.slice(probes) };
 }
 
 const byUnknownAt = (a: Item, b: Item) => (`${a.unknown_at}` < `${b.unknown_at}` ? -1 : 1);

@@ -44,14 +44,14 @@ export async function send(delivery: Delivery, unsent: Lease, message: Message):
       checkTime(delivery);
       const refusal = await refusalOf(api.send(robot_no, token.token, message));
       if (!refusal) return { lease };
-      const other: Token | undefined = await beforeDeadline(
-        delivery,
-        tokens.replace(app_id, token),
-      );
       if (refusal.isDoubtful && isUnknown(lease.item)) {
         return { lease, failure: refusal, isFinal: true };
       }
       if (refusal.isDoubtful) lease = await markUnknown(delivery.inbox, lease);
+      const other: Token | undefined = await beforeDeadline(
+        delivery,
+        tokens.replace(app_id, token),
+      );
       if (!other) return { lease, failure: refusal, isFinal: refusals > 1 };
       token = other;
     }

@@ -9,6 +9,7 @@ import { deliverNew } from '../delivery/deliver.ts';
 import { deliverDue } from '../delivery/retry.ts';
 import { sendText } from '../vvchat/command.ts';
 import type { Event } from '../vvchat/event.ts';
+import { acknowledge } from './acknowledge.ts';
 import type { Item } from './item.ts';
 import { redrive } from './redrive.ts';
 import * as inbox from './transitions.ts';
@@ -182,6 +183,15 @@ describe('a failed row with a stored answer', () => {
     expect(await on.read(partly)).toMatchObject({ status: 'failed', sent: 1 });
     expect(await on.read(unknown)).toMatchObject({ status: 'failed', unknown: [0] });
   });
+});
+
+test('a row that was put back and has failed again is not acknowledged as the one that was read', async () => {
+  const item = await failed();
+  const seen = await on.read(item);
+  await ask({});
+  await inbox.fail(on.inbox, inbox.unclaimed(await on.read(item)), 'another reason');
+  expect(await acknowledge(on.inbox, seen)).toBe(false);
+  expect(await on.read(item)).not.toHaveProperty('acknowledged_at');
 });
 
 describe('an acknowledged row', () => {

@@ -518,7 +518,7 @@ describe('postpone', () => {
     const item = await on.pending();
     on.clock.advance(minutes(24 * 60 - 1));
     await inbox.postponeSending(on.table, inbox.unclaimed(item), 'x');
-    expect(await on.read(item)).toMatchObject({ status: 'failed', last_error: 'x' });
+    expect(await on.read(item)).toMatchObject({ status: 'failed', last_error: 'gave up: x' });
   });
 
   test('keeps the unknown outcome of a row that it fails', async () => {
@@ -579,6 +579,7 @@ describe('failExhausted', () => {
     on.clock.advance(120_000);
     const claimed = await inbox.claim(on.table, item);
     const { item: failed } = await inbox.failExhausted(on.table, claimed.item, 'gave up');
+    expect(failed).toMatchObject({ robot_calls: 1 });
     const { item: redriven } = await inbox.redrive(on.table, failed);
     expect(await on.read(item)).toMatchObject({
       status: 'pending',
@@ -596,6 +597,36 @@ describe('failExhausted', () => {
     expect(failed).toMatchObject({ status: 'failed', unknown: [0] });
     expect(failed).not.toHaveProperty('phase');
   });
+});
+
+test('a command that a crash left of unknown outcome is sent once more, and then fails', async () => {
+  const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+  on.clock.advance(minutes(3));
+  const claimed = await inbox.claim(on.table, stored.item);
+  const sending = await inbox.markSending(on.table, claimed, 5_000);
+  const { item } = await inbox.postponeUnknown(on.table, sending, 'x');
+  expect(item).toMatchObject({ status: 'failed', last_error: 'outcome unknown' });
+});
+
+test('a refused command is put off once more after the row is put back', async () => {
+  let lease = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+  for (const status of ['pending', 'failed']) {
+    lease = await inbox.postponeRefused(on.table, lease, 'x');
+    expect(lease.item).toMatchObject({ status, refused: 0 });
+  }
+  const { item } = await inbox.redrive(on.table, lease.item);
+  expect(await on.read(item)).not.toHaveProperty('refused');
+});
+
+test('a command that a crash left of unknown outcome is sent once more after the row failed and is put back', async () => {
+  const stored = await inbox.storeReply(on.table, inbox.unclaimed(await on.pending()), commands);
+  on.clock.advance(24 * 60 * minutes(1));
+  await inbox.failExhausted(on.table, stored.item, 'gave up');
+  await inbox.redrive(on.table, await on.read(stored.item));
+  const claimed = await inbox.claim(on.table, await on.read(stored.item));
+  const sending = await inbox.markSending(on.table, claimed, 5_000);
+  const { item } = await inbox.postponeUnknown(on.table, sending, 'x');
+  expect(item).toMatchObject({ status: 'failed', last_error: 'outcome unknown' });
 });
 
 test('a history has what went wrong, by which worker, and that the row was put back', async () => {
@@ -659,6 +690,14 @@ describe('makeDue', () => {
     const item = await make();
     expect(await inbox.makeDue(on.table, item)).toBe(false);
     expect(await on.read(item)).toEqual(withoutUndefined(item));
+  });
+
+  test('rejects with the error of a table that does not exist', async () => {
+    const item = await postponed();
+    const table = { ...on.table, name: 'missing' };
+    await expect(inbox.makeDue(table, item)).rejects.toThrow(
+      expect.objectContaining({ name: 'ResourceNotFoundException' }),
+    );
   });
 });
 

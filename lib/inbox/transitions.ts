@@ -195,7 +195,7 @@ export function failExhausted(table: InboxTable, item: Item, last_error: string)
     robot_calls: robotCallsOf(item),
     // Once it is put back, a message that crashed the robot is still quarantined.
     ...(crashed(item) && !isCut && { phase: 'crashed' as const }),
-    ...(isCut && { unknown: withUnknown(item) }),
+    ...(isCut && lastSend(table, item)),
   });
 }
 
@@ -295,10 +295,11 @@ export const postponeRefused = (
   table: InboxTable,
   lease: Lease,
   last_error: string,
+  delay?: Delay,
 ): Promise<Lease> =>
-  lease.item.refused === lease.item.sent
+  lease.item.refused !== undefined
     ? fail(table, lease, last_error)
-    : postpone(table, lease, { last_error, refused: lease.item.sent });
+    : postpone(table, lease, { last_error, refused: lease.item.sent }, delay);
 
 const OUTCOME_UNKNOWN = 'outcome unknown';
 
@@ -317,7 +318,9 @@ function postpone(
   delay: Delay = {},
 ): Promise<Lease> {
   const next = nextAttempt(table, lease, delay);
-  if (Date.parse(lease.item.give_up_at) <= next) return failWith(table, lease, changes);
+  if (Date.parse(lease.item.give_up_at) <= next) {
+    return failWith(table, lease, { ...changes, last_error: `gave up: ${changes.last_error}` });
+  }
   return write(table, lease, {
     ...changes,
     ...noted(table, lease.item, 'postponed', changes.last_error),

@@ -10,7 +10,7 @@ import {
 import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
 import { type FetchedToken, VVChatError } from './api.ts';
 import { AppKeyError } from './app-key.ts';
-import { createTokens, NoTokenError, RECHECK_MS, TOKEN_LEASE_MS } from './token.ts';
+import { createTokens, NoTokenError, RECHECK_MS } from './token.ts';
 
 let engine: Engine;
 let clock: Clock;
@@ -131,6 +131,19 @@ describe('get', () => {
     expect(await row()).not.toHaveProperty('lease_id');
   });
 
+  test('has a lease that a worker whose clock is 30 s ahead does not take over', async () => {
+    const stored: Record<string, unknown>[] = [];
+    const fetchToken = vvchat();
+    await createTokens(table, async () => {
+      stored.push(await row());
+      return fetchToken();
+    }).get(app_id);
+    // VVChat and the store of keys have 10 s.
+    expect(stored).toEqual([
+      { app_id, lease_id: expect.any(String), lease_ends_at: iso(clock.now() + 40_000) },
+    ]);
+  });
+
   test('stops waiting for a worker that takes too long', async () => {
     await put({ lease_id: 'slow', lease_ends_at: iso(clock.now() + 3_600_000) });
     const got = createTokens(table, vvchat()).get(app_id);
@@ -186,8 +199,10 @@ describe('get', () => {
     const fetchToken = vvchat();
     const tokens = createTokens(table, fetchToken);
     await expect(tokens.get(app_id)).rejects.toThrow('no token: VVChat answered 503');
+    clock.advance(9_999);
+    await expect(tokens.get(app_id)).rejects.toThrow('no token: VVChat answered 503');
     expect(fetchToken.given()).toBe(0);
-    clock.advance(TOKEN_LEASE_MS);
+    clock.advance(1);
     expect(await tokens.get(app_id)).toMatchObject({ token: 'token-1' });
     expect(await row()).not.toHaveProperty('last_error');
   });
@@ -241,6 +256,27 @@ describe('replace', () => {
     expect(fetchToken.given()).toBe(1);
   });
 
+  test('is another token even while the refused one is looked up again', async () => {
+    const refused = await createTokens(table, vvchat()).get(app_id);
+    const client = engine.newClient();
+    const replacing = Promise.withResolvers<void>();
+    let reads = 0;
+    beforeCalls(client, async (operation) => {
+      if (operation === 'GetItem' && ++reads === 3) replacing.resolve();
+      if (reads !== 2) return;
+      await replacing.promise;
+      await row();
+    });
+    const fetchToken = async () => ({ token: 'another', expiresAt: clock.now() + 7_200_000 });
+    const tokens = createTokens({ ...table, client }, fetchToken);
+    await tokens.get(app_id);
+    clock.advance(61_000);
+    const looking = tokens.get(app_id);
+    const replaced = await tokens.replace(app_id, refused);
+    expect(replaced?.token).not.toBe(refused.token);
+    await looking;
+  });
+
   test('asks VVChat once for 20 workers whose token is refused', async () => {
     const fetchToken = vvchat();
     const workers = Array.from({ length: 20 }, () => createTokens(table, fetchToken));
@@ -262,7 +298,8 @@ describe('a token in memory', () => {
 
   test('is looked up in the table every 30 s, once for all deliveries', async () => {
     const client = engine.newClient();
-    const tokens = createTokens({ ...table, client }, vvchat());
+    const fetchToken = async () => ({ token: 'another', expiresAt: clock.now() + 7_200_000 });
+    const tokens = createTokens({ ...table, client }, fetchToken);
     await tokens.get(app_id);
     let reads = 0;
     beforeCalls(client, () => void reads++);
@@ -307,7 +344,8 @@ describe('a token in memory', () => {
 
   test('stays in use while the table cannot be read', async () => {
     const client = engine.newClient();
-    const tokens = createTokens({ ...table, client }, vvchat());
+    const fetchToken = async () => ({ token: 'another', expiresAt: clock.now() + 7_200_000 });
+    const tokens = createTokens({ ...table, client }, fetchToken);
     const token = await tokens.get(app_id);
     beforeCalls(client, () => {
       throw new Error('down');

@@ -51,7 +51,7 @@ const FETCH_MS = 10_000;
  * Outlasts the fetch by as much as two workers' clocks may differ: VVChat may end a token when it gives out another,
  * so two workers must not ask at once.
  */
-export const TOKEN_LEASE_MS = FETCH_MS + CLOCK_SKEW_MS;
+const TOKEN_LEASE_MS = FETCH_MS + CLOCK_SKEW_MS;
 
 /** After VVChat gave no token, it is not asked again for so long. */
 export const TOKEN_PAUSE_MS = 10_000;
@@ -83,7 +83,7 @@ class SharedTokens implements Tokens {
   readonly #table: Table;
   readonly #fetchToken: FetchToken;
   readonly #cache = new Map<string, { readonly token: Token; readonly checkedAt: number }>();
-  /** One look-up per app at a time, however many deliveries of this process wait for it. */
+  /** One look-up per app, and per token refused, at a time, however many deliveries of this process wait for it. */
   readonly #inFlight = new Map<string, Promise<Token>>();
 
   constructor(table: Table, fetchToken: FetchToken) {
@@ -129,10 +129,11 @@ class SharedTokens implements Tokens {
   }
 
   #obtain(app_id: string, rejected?: Token): Promise<Token> {
+    const key = JSON.stringify([app_id, rejected?.token]);
     const lookUp =
-      this.#inFlight.get(app_id) ??
-      this.#waitForToken(app_id, rejected).finally(() => this.#inFlight.delete(app_id));
-    this.#inFlight.set(app_id, lookUp);
+      this.#inFlight.get(key) ??
+      this.#waitForToken(app_id, rejected).finally(() => this.#inFlight.delete(key));
+    this.#inFlight.set(key, lookUp);
     return lookUp;
   }
 
