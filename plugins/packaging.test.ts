@@ -83,7 +83,7 @@ describe('the licences in a zip', () => {
     const unused = { 'index.js': 'export const unused = 1;' };
     await write({
       ...B('{"license":"ISC"}'),
-      ...packageOf('d', '{"version":"4.0.0","license":"ISC","sideEffects":false}', unused),
+      ...packageOf('d', '{"version":"4.0.0","license":"ISC"}', unused),
       'robot/robot.ts': "import { unused } from 'd'; import '@scope/b/modules/b.js';",
     });
     await bundle('reply');
