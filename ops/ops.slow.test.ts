@@ -13,6 +13,7 @@ import { MUTED } from '../lib/mute.ts';
 import { sendText } from '../lib/vvchat/command.ts';
 import type { Event } from '../lib/vvchat/event.ts';
 import { serviceName } from '../local/names.ts';
+import { visible } from '../local/terminal.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Engine, startEngine } from '../test/engine.ts';
 import { documented, newArrival, saying } from '../test/fixtures.ts';
@@ -94,6 +95,19 @@ describe('every command', () => {
       });
       expect(await run(name, ['--stage', 'dev', '--what'])).toMatchObject({ code: 2, stdout: '' });
       expect(await run(name, ['--stage', '../x'])).toMatchObject({ code: 2, stdout: '' });
+    },
+  );
+
+  test.each([[], ['--json']])(
+    'groups shows escapes in an id instead of printing them, %j',
+    async (...args) => {
+      const id = '\u001b]52;c;cm0gLXJm\u0007\u009b2J\u202egnp.';
+      await member(inGroup(documented.open, id, 'anna'));
+      const { stdout } = await local('groups', ...args);
+      expect(stdout).toContain('52;c;cm0gLXJm');
+      expect(stdout).toContain('\\u202egnp.');
+      expect(stdout).toBe(visible(stdout));
+      if (args.length > 0) expect(JSON.parse(stdout)[0].session_open_id).toBe(id);
     },
   );
 

@@ -79,6 +79,17 @@ describe('the licences in a zip', () => {
     expect(await built('reply', 'LICENSE')).toBe('the licence of the project');
   });
 
+  test('lack those of a package of which nothing is left in the bundle', async () => {
+    const unused = { 'index.js': 'export const unused = 1;' };
+    await write({
+      ...B('{"license":"ISC"}'),
+      ...packageOf('d', '{"version":"4.0.0","license":"ISC"}', unused),
+      'robot/robot.ts': "import { unused } from 'd'; import '@scope/b/modules/b.js';",
+    });
+    await bundle('reply');
+    expect(await built('reply')).not.toMatch(/^d 4/m);
+  });
+
   test('are stated once where packages share a text', async () => {
     await write(B('{"version":"2.0.0"}', { LICENSE: 'Copyright A\n' }));
     await bundle('reply');

@@ -77,11 +77,8 @@ interface Bundled {
 
 /** Warns of every package that states no licence. */
 async function writeLicences({ outputs }: Metafile, root: string, folder: string): Promise<void> {
-  const paths = Object.values(outputs).flatMap(({ inputs }) =>
-    Object.entries(inputs)
-      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
-      .map(([path]) => path),
-  );
+  // Those of which something is in the bundle; `metafile.inputs` also has those that were dropped.
+  const paths = Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs));
   const folders = new Set(
     paths.map((path) => packageFolder(resolve(root, withoutNamespace(path)), root)),
   );

@@ -38,7 +38,7 @@ beforeAll(async () => {
   }).listen(0, '127.0.0.1');
   project = await copyProject();
   const running = project.start(['npm', 'start']);
-  [browser] = await Promise.all([launch(), running.prints(/Ready in/)]);
+  [browser] = await Promise.all([launch(), running.prints(/Ready in/, 60_000)]);
   expect(running.output()).toContain(`Open ${studio().slice(0, -1)}`);
 });
 afterAll(async () => {
