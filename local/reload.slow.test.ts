@@ -122,6 +122,7 @@ test('a handler that throws is shown with its place', async () => {
   await write('robot.ts', robotThat("() => { throw new RangeError('for the author'); }"));
   await until(async () => {
     await running.post(mention());
-    return running.run.prints(/RangeError\n.*robot\/robot\.ts:5:\d+/, 1_000).catch(() => undefined);
+    const failure = /error=RangeError detail=for the author\n.*robot\/robot\.ts:5:\d+/;
+    return running.run.prints(failure, 1_000).catch(() => undefined);
   });
 });

@@ -14,7 +14,7 @@ import { AppKeyError } from '../lib/vvchat/app-key.ts';
 import { createTokens, type Tokens } from '../lib/vvchat/token.ts';
 import { beforeCalls } from '../test/engine.ts';
 import { saying } from '../test/fixtures.ts';
-import { type Fault, hanging, resetting, respondingWith } from '../test/proxy.ts';
+import { type Fault, resetting, respondingWith } from '../test/proxy.ts';
 import { answering, echo } from '../test/robots.ts';
 import { useTestHarness } from '../test/use-harness.ts';
 import { giveUp } from './pending.ts';
@@ -57,7 +57,6 @@ describe('the words for a last_error', () => {
     ['VVChat answered 5xx …', [respondingWith(504)]],
     ['VVChat answered 3xx …', [respondingWith(302)]],
     ['the request to VVChat broke off …', [resetting]],
-    ['the request to VVChat broke off …', [hanging]],
   ])('are there where a send ends like this: %s', async (reason, faults) => {
     on.vvchat.fault('send', ...faults);
     expect(await reasonsOf(await deliverOnce(on.delivery(echo)))).toEqual([reason]);

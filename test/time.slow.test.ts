@@ -206,7 +206,7 @@ describe.concurrent('the row fails after three calls, and its neighbours are ans
     [
       'kills its process',
       'kill',
-      'the robot was called 3 times: the function crashed while the robot answered',
+      'no answer after 3 attempts: the function crashed while the robot answered',
     ],
     ['hangs', 'hang', /^RobotTimeoutError: The robot took over/],
   ])('%s', { timeout: 300_000 }, async (_, text, last_error) => {
