@@ -87,8 +87,7 @@ function progressOf(item: Item): Step[] {
     at,
     text: [what, why && `: ${inWords(why)}`, by && ` (${by})`].filter(Boolean).join(''),
   }));
-  if (robot_calls > 0)
-    steps.push({ text: `asked: ${times(robot_calls)} that left no answer, or by retry` });
+  if (robot_calls > 0) steps.push({ text: `asked: ${times(robot_calls)} without an answer` });
   if (count !== undefined) {
     const answered = `answered: the robot's reply of ${commands(count)} was stored`;
     steps.push(
@@ -105,6 +104,8 @@ function progressOf(item: Item): Step[] {
 
 function endOf(item: Item, outcome: Outcome): Step[] {
   const { last_error = 'no reason', next_attempt_at, replied_at, acknowledged_at } = item;
+  // The history has it already.
+  const latest = historyOf(item).at(-1)?.what;
   switch (outcome) {
     case 'replied': {
       const took = (Date.parse(`${replied_at}`) - Date.parse(item.received_at)) / 1_000;
@@ -118,9 +119,10 @@ function endOf(item: Item, outcome: Outcome): Step[] {
     case 'failed':
     case 'acknowledged': {
       const failed = { at: next_attempt_at, text: `failed: ${inWords(last_error)}` };
+      const steps = latest === 'failed' ? [] : [failed];
       return acknowledged_at === undefined || outcome === 'failed'
-        ? [failed]
-        : [failed, { at: acknowledged_at, text: 'acknowledged by an operator' }];
+        ? steps
+        : [...steps, { at: acknowledged_at, text: 'acknowledged by an operator' }];
     }
     case 'crashed': {
       const reason = crashedWhileSending(item)
