@@ -223,9 +223,10 @@ describe('a row whose command has one send left', () => {
       await inbox.postponeUnknown(on.inbox, lease, 'x');
     };
     await Promise.all((await putIn('many', CONCURRENCY * 2, 'x')).map(hold));
-    on.clock.advance(1);
-    for (const group of ['second', 'third'])
+    for (const group of ['second', 'third']) {
+      on.clock.advance(1);
       for (const it of await putIn(group, 1, 'x')) await hold(it);
+    }
     on.clock.advance(15 * 60_000);
     expect(await run()).toEqual({ replied: CONCURRENCY * 2 + 2 });
     const groups = on.vvchat.carried.map(({ message }) => message.session_open_id);

@@ -205,7 +205,8 @@ function heldInTurns(items: readonly Item[]) {
   return { probes: inTurns.slice(0, probes), others: inTurns.slice(probes) };
 }
 
-const byUnknownAt = (a: Item, b: Item) => (`${a.unknown_at}` < `${b.unknown_at}` ? -1 : 1);
+const byUnknownAt = (a: Item, b: Item): number =>
+  Date.parse(`${a.unknown_at}`) - Date.parse(`${b.unknown_at}`);
 
 /** Whether VVChat answered after the send, whatever the clocks. */
 const isAnsweredSince = ({ unknown_at }: Item, answeredAt = 0): boolean =>
