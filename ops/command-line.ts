@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { zonedTime } from '../lib/zoned-time.ts';
 import { printVisibly } from '../local/terminal.ts';
 
 /*
@@ -54,12 +55,10 @@ export function positive(text: string): number {
 
 /** Reads an option that is a time with its zone. @returns milliseconds since 1970 */
 export function time(text: string): number {
-  const milliseconds = ZONED.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(milliseconds)) return milliseconds;
+  const milliseconds = zonedTime(text);
+  if (milliseconds !== undefined) return milliseconds;
   throw new InvalidArgumentError('It must be a time such as 2026-03-14T09:00Z.');
 }
-
-const ZONED = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 
 /** Reads an option that is a period. @returns milliseconds */
 export function duration(text: string): number {

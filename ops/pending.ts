@@ -1,7 +1,8 @@
 import type { Item } from '../lib/inbox/item.ts';
 import { type IndexKey, indexedRows, read } from '../lib/inbox/queries.ts';
+import { isSelected } from '../lib/inbox/redrive.ts';
 import type { InboxTable } from '../lib/inbox/table.ts';
-import { failExhausted, LeaseLostError, makeDue } from '../lib/inbox/transitions.ts';
+import { failExhausted, makeDue, unlessLost } from '../lib/inbox/transitions.ts';
 
 /*
  * Rows that are pending: what `retry` will work on, and what a worker has now. All of it runs here, with the operator's
@@ -61,13 +62,8 @@ export async function retryNow(table: InboxTable, item: Item): Promise<Effect> {
 export async function giveUp(table: InboxTable, item: Item): Promise<Effect> {
   if (isAtWork(item, table.now())) return 'at work';
   const reason = item.last_error ?? 'no attempt was finished';
-  try {
-    await failExhausted(table, item, `given up by an operator: ${reason}`);
-    return 'done';
-  } catch (error) {
-    if (error instanceof LeaseLostError) return 'changed meanwhile';
-    throw error;
-  }
+  const failing = failExhausted(table, item, `given up by an operator: ${reason}`);
+  return (await unlessLost(failing)) ? 'done' : 'changed meanwhile';
 }
 
 /** Whether a worker has a row: before its first write the row is unclaimed, later it has a phase. */
@@ -75,9 +71,7 @@ export const isAtWork = ({ next_attempt_at, claims, phase }: Item, now: number):
   Date.parse(next_attempt_at) > now && (claims === 0 || phase !== undefined);
 
 const isWanted = (item: Item, { app, session, lastError, before }: PendingFilter): boolean =>
-  (app === undefined || item.app_id === app) &&
-  (session === undefined || item.session_open_id === session) &&
-  (lastError === undefined || item.last_error?.startsWith(lastError) === true) &&
+  isSelected(item, { app_id: app, session_open_id: session, last_error: lastError }) &&
   (before === undefined || Date.parse(item.received_at) < before);
 
 /** Pending rows of an app with the same reason. */

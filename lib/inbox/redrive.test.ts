@@ -9,7 +9,6 @@ import { deliverNew } from '../delivery/deliver.ts';
 import { deliverDue } from '../delivery/retry.ts';
 import { sendText } from '../vvchat/command.ts';
 import type { Event } from '../vvchat/event.ts';
-import { acknowledge } from './acknowledge.ts';
 import type { Item } from './item.ts';
 import { redrive } from './redrive.ts';
 import * as inbox from './transitions.ts';
@@ -190,7 +189,7 @@ test('a row that was put back and has failed again is not acknowledged as the on
   const seen = await on.read(item);
   await ask({});
   await inbox.fail(on.inbox, inbox.unclaimed(await on.read(item)), 'another reason');
-  expect(await acknowledge(on.inbox, seen)).toBe(false);
+  expect(await inbox.acknowledge(on.inbox, seen)).toBe(false);
   expect(await on.read(item)).not.toHaveProperty('acknowledged_at');
 });
 

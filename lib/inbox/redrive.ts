@@ -1,10 +1,10 @@
 import * as v from 'valibot';
 import { iso, type Table } from '../aws/table.ts';
 import { SafeError } from '../safe-error.ts';
-import { acknowledge } from './acknowledge.ts';
+import { zonedTime } from '../zoned-time.ts';
 import { type Item, isUnknown, type Key } from './item.ts';
 import { indexedRows, read } from './queries.ts';
-import { LeaseLostError, redrive as putBack } from './transitions.ts';
+import { acknowledge, redrive as putBack, unlessLost } from './transitions.ts';
 
 /** A redrive request is invalid; the message says what is wrong, and what to write. */
 export class InvalidRedriveError extends SafeError {
@@ -46,24 +46,9 @@ const limitRange = `must be a whole number from 1 to ${MAX_LIMIT}`;
 
 const text = v.pipe(v.string('must be a string'), v.nonEmpty('must not be empty'));
 
-/** An explicit time zone is required: Lambda's own is never assumed. */
-const WHOLE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
-
-/** `Date.parse` takes the 31st of February for the 3rd of March. */
-function isOnCalendar(time: string): boolean {
-  const day = time.slice(0, 10);
-  const midnight = Date.parse(`${day}T00:00Z`);
-  return (
-    !Number.isNaN(Date.parse(time)) && !Number.isNaN(midnight) && iso(midnight).startsWith(day)
-  );
-}
-
 const time = v.pipe(
   v.string('must be a time such as "2026-03-14T09:00:00Z"'),
-  v.check(
-    (it) => WHOLE_TIME.test(it) && isOnCalendar(it),
-    'must be a time such as "2026-03-14T09:00:00Z"',
-  ),
+  v.check((it) => zonedTime(it) !== undefined, 'must be a time such as "2026-03-14T09:00:00Z"'),
   v.transform((it) => iso(Date.parse(it))),
 );
 
@@ -214,13 +199,14 @@ async function redriveBatch(
 
 async function redriveRow(table: Table, key: Key, wanted: Redrive): Promise<Result> {
   const item = await read(table, key);
-  if (item?.status !== 'failed' || !isWanted(item, wanted)) return { as: 'others' };
+  if (item?.status !== 'failed' || !isSelected(item, wanted)) return { as: 'others' };
   const obstacle = wanted.acknowledge ? undefined : obstacleTo(item, wanted);
   if (obstacle) return { as: obstacle };
   if (wanted.list) return { as: 'taken', row: rowOf(item) };
+  // Another redrive may have put it back meanwhile.
   const isWritten = wanted.acknowledge
     ? await acknowledge(table, item)
-    : await putBackUnlessChanged(table, item, wanted);
+    : await unlessLost(putBack(table, item, wanted.ask_again ? { commands: undefined } : {}));
   return { as: isWritten ? 'taken' : 'others' };
 }
 
@@ -228,17 +214,6 @@ async function redriveRow(table: Table, key: Key, wanted: Redrive): Promise<Resu
 function obstacleTo(item: Item, { outcome_unknown, ask_again }: Redrive) {
   if (ask_again && (item.sent > 0 || item.unknown)) return 'partly_sent';
   return isUnknown(item) && !outcome_unknown ? 'outcome_unknown' : undefined;
-}
-
-/** False if another redrive has put it back meanwhile. */
-async function putBackUnlessChanged(table: Table, item: Item, { ask_again }: Redrive) {
-  try {
-    await putBack(table, item, ask_again ? { commands: undefined } : {});
-    return true;
-  } catch (error) {
-    if (error instanceof LeaseLostError) return false;
-    throw error;
-  }
 }
 
 const encodePlace = (place: v.InferOutput<typeof Place>): string =>
@@ -256,7 +231,15 @@ function parse(request: unknown): Redrive {
   throw new InvalidRedriveError(`${faults.join('; ')}.`);
 }
 
-const isWanted = (item: Item, { app_id, session_open_id, last_error }: Redrive) =>
+/** Which rows are meant. */
+export interface Selection {
+  readonly app_id?: string | undefined;
+  readonly session_open_id?: string | undefined;
+  /** How `last_error` begins. */
+  readonly last_error?: string | undefined;
+}
+
+export const isSelected = (item: Item, { app_id, session_open_id, last_error }: Selection) =>
   (app_id === undefined || item.app_id === app_id) &&
   (session_open_id === undefined || item.session_open_id === session_open_id) &&
   (last_error === undefined || item.last_error?.startsWith(last_error) === true);

@@ -12,6 +12,7 @@ import {
 } from './backoff.ts';
 import { type HistoryEntry, withHistory } from './history.ts';
 import {
+  acknowledgedShardOf,
   crashed,
   crashedWhileSending,
   failedShardOf,
@@ -342,14 +343,32 @@ function nextAttempt(
   return Math.max(backedOff, now() + Math.min(atLeastMs, MAX_BACK_OFF_MS));
 }
 
-/**
- * Makes a postponed row due now. False if a worker has it, or has written it since it was read.
- */
+// ---- for an operator
+
+/** Makes a postponed row due now. False if a worker has it, or has written it since it was read. */
 export async function makeDue(table: Table, item: Item): Promise<boolean> {
   if (item.status !== 'pending' || item.phase || item.claims === 0) return false;
   const changes = { claims: item.claims, next_attempt_at: iso(table.now()) };
+  return unlessLost(write(table, unclaimed(item), changes));
+}
+
+/**
+ * Marks a failed row as seen. It stays failed, and can still be put back, but lies apart from the failed rows that
+ * are new. False if it has been written since it was read.
+ */
+export function acknowledge(table: Table, item: Item): Promise<boolean> {
+  const changes = {
+    claims: item.claims,
+    due_shard: acknowledgedShardOf(item.event_id),
+    acknowledged_at: iso(table.now()),
+  };
+  return unlessLost(write(table, unclaimed(item), changes, { from: 'failed' }));
+}
+
+/** Whether a write was made; false if another worker has written the row since it was read. */
+export async function unlessLost(writing: Promise<Lease>): Promise<boolean> {
   try {
-    await write(table, unclaimed(item), changes);
+    await writing;
     return true;
   } catch (error) {
     if (error instanceof LeaseLostError) return false;
