@@ -124,7 +124,8 @@ function parse(bytes: Buffer | undefined): unknown {
 
 /**
  * For how long an event waits for DynamoDB, in milliseconds: enough for requests that are throttled once, with the
- * SDK's longest back-off, of a second each. While DynamoDB is silent, each event keeps a container for this long, so it bounds the concurrency of an outage.
+ * SDK's longest back-off, of a second each. While DynamoDB is silent, each event keeps a container for this long, so
+ * it bounds the concurrency of an outage.
  */
 const WAIT_MS = 3_000;
 

@@ -47,6 +47,22 @@ export async function readMutes({ client, name, options }: Table): Promise<Mute[
 export const isInForce = ({ until }: Mute, now: number): boolean =>
   until === undefined || Date.parse(until) > now;
 
+/** What is asked about: a row of the inbox. */
+export interface Target {
+  readonly session_open_id: string;
+  readonly app_id: string;
+}
+
+/** Whether one of the mutes is of the row's session or app, and has not ended. */
+export const isMuted = (
+  { session_open_id, app_id }: Target,
+  mutes: readonly Mute[],
+  now: number,
+): boolean =>
+  mutes.some(
+    (it) => it.id === (it.kind === 'session' ? session_open_id : app_id) && isInForce(it, now),
+  );
+
 /** Mutes a session or an app, or sets another end. */
 export async function mute(table: Table, target: Muted, forMs?: number): Promise<void> {
   const now = table.now();

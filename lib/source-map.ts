@@ -3,8 +3,8 @@ import type { SourceMap } from 'node:module';
 
 /*
  * The functions are minified, so a stack names places in one long line. Node would map each of them back by itself,
- * at the price of reading the map at every cold start; here it is read, and
- * Node's module for it loaded, when the first error is logged.
+ * at the price of reading the map at every cold start; here it is read, and Node's module for it loaded, when the first
+ * error is logged.
  */
 
 /** The maps that were looked for, by the file that they are of. */

@@ -1,9 +1,4 @@
-import {
-  DeleteItemCommand,
-  paginateQuery,
-  paginateScan,
-  UpdateItemCommand,
-} from '@aws-sdk/client-dynamodb';
+import { DeleteItemCommand, paginateScan, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { isConditionFailed, type Row, type Table, toAttributes } from '../lib/aws/table.ts';
 import { TIMESTAMPS } from '../lib/membership.ts';
 import { endMute, readMutes } from '../lib/mute.ts';
@@ -17,7 +12,7 @@ import {
   run,
   UsageError,
 } from './command-line.ts';
-import { recoveryDays, rowsIn, tableOf } from './tables.ts';
+import { recoveryDays, rowsIn, rowsWith, tableOf } from './tables.ts';
 
 /*
  * `npm run erase`: erases every row of a group or a person, as privacy law may require.
@@ -99,21 +94,12 @@ async function mutes(options: EraseOptions): Promise<Erasure[]> {
 }
 
 /** The rows of the session or, for a person, all rows: no index finds a person. */
-function candidates({ client, name: TableName }: Table, { session }: EraseOptions) {
-  if (session === undefined) {
-    return rowsIn(paginateScan({ client }, { TableName, ConsistentRead: true }));
+function candidates(table: Table, { session }: EraseOptions) {
+  if (session !== undefined) {
+    return rowsWith(table, 'session_open_id', session, { ConsistentRead: true });
   }
-  return rowsIn(
-    paginateQuery(
-      { client },
-      {
-        TableName,
-        ConsistentRead: true,
-        KeyConditionExpression: 'session_open_id = :session',
-        ExpressionAttributeValues: toAttributes({ ':session': session }),
-      },
-    ),
-  );
+  const { client, name: TableName } = table;
+  return rowsIn(paginateScan({ client }, { TableName, ConsistentRead: true }));
 }
 
 function erasureOf(part: Part, row: Row, { person }: EraseOptions): Erasure | undefined {

@@ -1,5 +1,5 @@
-import { paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
-import { type Row, toAttributes } from '../lib/aws/table.ts';
+import { paginateScan } from '@aws-sdk/client-dynamodb';
+import type { Row } from '../lib/aws/table.ts';
 import {
   createCommand,
   id,
@@ -10,7 +10,7 @@ import {
   run,
   UsageError,
 } from './command-line.ts';
-import { rowsIn, tableOf } from './tables.ts';
+import { rowsIn, rowsWith, tableOf } from './tables.ts';
 
 /*
  * `npm run groups`: the sessions of a robot, and the robots of a session.
@@ -49,22 +49,12 @@ await run(command, async () => {
 
 /** Whole rows, but for the sessions of one robot: of those the index has the keys alone. */
 function memberships({ robot, session, ...options }: GroupsOptions): AsyncGenerator<Row> {
-  const { client, name: TableName } = tableOf('memberships', options);
-  const by = robot === undefined ? 'session_open_id' : 'robot_open_id';
-  const id = robot ?? session;
-  const pages =
-    id === undefined
-      ? paginateScan({ client }, { TableName })
-      : paginateQuery(
-          { client },
-          {
-            TableName,
-            ...(robot !== undefined && { IndexName: 'by-robot' }),
-            KeyConditionExpression: `${by} = :id`,
-            ExpressionAttributeValues: toAttributes({ ':id': id }),
-          },
-        );
-  return rowsIn(pages);
+  const table = tableOf('memberships', options);
+  if (robot !== undefined) {
+    return rowsWith(table, 'robot_open_id', robot, { IndexName: 'by-robot' });
+  }
+  if (session !== undefined) return rowsWith(table, 'session_open_id', session);
+  return rowsIn(paginateScan({ client: table.client }, { TableName: table.name }));
 }
 
 /** The attributes that fit on a line. */

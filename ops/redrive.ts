@@ -124,7 +124,7 @@ async function workOnPending(options: RedriveOptions): Promise<void> {
   const mayBeMore = next.value.mayBeMore;
   if (options.pending) reportPending(items, mayBeMore, options);
   else reportEffects(counts, mayBeMore, options);
-  if (mayBeMore) printNote(`There may be more; examine more with --limit ${options.limit * 10}.`);
+  noteMore(mayBeMore, options);
 }
 
 function reportPending(
@@ -163,6 +163,10 @@ function reportEffects(
   for (const [effect, count] of Object.entries(counts)) {
     if (effect !== 'done') printNote(`${rowCount(count)} left: ${effect}.`);
   }
+}
+
+function noteMore(mayBeMore: boolean, { limit }: RedriveOptions): void {
+  if (mayBeMore) printNote(`There may be more; examine more with --limit ${limit * 10}.`);
 }
 
 // ---- failed rows
@@ -266,7 +270,7 @@ function noteOutcome(
       `${rowCount(total.partly_sent)} left failed, since a part of the reply was sent. --put-back sends the rest.`,
     );
   }
-  if (mayBeMore) printNote(`There may be more; examine more with --limit ${options.limit * 10}.`);
+  noteMore(mayBeMore, options);
 }
 
 function resultOf(options: RedriveOptions): string {

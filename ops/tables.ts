@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { type AttributeValue, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { type AttributeValue, DynamoDBClient, paginateQuery } from '@aws-sdk/client-dynamodb';
 import { parse } from 'yaml';
-import { fromAttributes, type Row, type Table } from '../lib/aws/table.ts';
+import { fromAttributes, type Row, type Table, toAttributes } from '../lib/aws/table.ts';
 import type { InboxTable } from '../lib/inbox/table.ts';
 import { nameOf, STAGE } from '../local/names.ts';
 import { HOST, SERVERS } from '../local/ports.ts';
@@ -37,6 +37,25 @@ export async function* rowsIn(
 ): AsyncGenerator<Row> {
   for await (const { Items = [] } of pages) yield* Items.map(fromAttributes);
 }
+
+/** The rows that have a value as their partition key, in the table or in an index of it. */
+export const rowsWith = (
+  { client, name: TableName }: Table,
+  key: string,
+  value: string,
+  options: { readonly IndexName?: string; readonly ConsistentRead?: boolean } = {},
+): AsyncGenerator<Row> =>
+  rowsIn(
+    paginateQuery(
+      { client },
+      {
+        TableName,
+        KeyConditionExpression: `${key} = :value`,
+        ExpressionAttributeValues: toAttributes({ ':value': value }),
+        ...options,
+      },
+    ),
+  );
 
 /** For how many days point-in-time recovery keeps what a table contained. */
 export function recoveryDays(): number {

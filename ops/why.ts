@@ -1,8 +1,8 @@
 import { BatchGetItemCommand, paginateQuery } from '@aws-sdk/client-dynamodb';
 import { fromAttributes, iso, type Row, type Table, toAttributes } from '../lib/aws/table.ts';
-import type { DueList, Item, Key } from '../lib/inbox/item.ts';
+import { type DueList, type Item, itemIn, type Key } from '../lib/inbox/item.ts';
 import { type IndexKey, indexedRows, read } from '../lib/inbox/queries.ts';
-import { isInForce, readMutes } from '../lib/mute.ts';
+import { isMuted, readMutes } from '../lib/mute.ts';
 import {
   createCommand,
   id,
@@ -15,7 +15,7 @@ import {
   UsageError,
   visible,
 } from './command-line.ts';
-import { rowsIn, tableOf } from './tables.ts';
+import { rowsWith, tableOf } from './tables.ts';
 import { type Timeline, timelineOf } from './timeline.ts';
 
 /*
@@ -107,7 +107,7 @@ async function eventsOf(session: string, options: WhyOptions) {
     },
   );
   for await (const { Items = [], ScannedCount = 0 } of pages) {
-    const rows = Items.map((it) => fromAttributes(it) as unknown as Item);
+    const rows = Items.map(itemIn);
     items.push(...rows.filter((it) => includes(it.text, text)));
     examined += ScannedCount;
     if (examined >= MAX_ROWS) break;
@@ -135,19 +135,8 @@ function folded(text: string): string {
 /** Nothing was found: is the session known, and did anything come from it? */
 async function explainNothing(session: string, options: WhyOptions): Promise<void> {
   printNote('No event found. Rows are deleted INBOX_RETENTION_DAYS after they were settled.');
-  const { client, name: TableName } = tableOf('memberships', options);
-  const members = await Array.fromAsync(
-    rowsIn(
-      paginateQuery(
-        { client },
-        {
-          TableName,
-          KeyConditionExpression: 'session_open_id = :session',
-          ExpressionAttributeValues: toAttributes({ ':session': session }),
-        },
-      ),
-    ),
-  );
+  const memberships = tableOf('memberships', options);
+  const members = await Array.fromAsync(rowsWith(memberships, 'session_open_id', session));
   if (members.length === 0) {
     printNote('No event ever came from this session: none was sent, or all were rejected.');
     printNote('For rejected events see the metric Rejected, and the log of webhook.');
@@ -258,18 +247,10 @@ function isWithin(at: unknown, from: string, to: string): boolean {
 }
 
 async function sessionsOf(robot: string, options: WhyOptions): Promise<string[]> {
-  const { client, name: TableName } = tableOf('memberships', options);
+  const memberships = tableOf('memberships', options);
   const sessions: string[] = [];
-  const pages = paginateQuery(
-    { client },
-    {
-      TableName,
-      IndexName: 'by-robot',
-      KeyConditionExpression: 'robot_open_id = :robot',
-      ExpressionAttributeValues: toAttributes({ ':robot': robot }),
-    },
-  );
-  for await (const { session_open_id } of rowsIn(pages)) {
+  const rows = rowsWith(memberships, 'robot_open_id', robot, { IndexName: 'by-robot' });
+  for await (const { session_open_id } of rows) {
     if (sessions.length === MAX_SESSIONS) {
       printNote(`Only the first ${MAX_SESSIONS} sessions of the robot were examined.`);
       break;
@@ -296,15 +277,13 @@ async function readMany({ client, name }: Table, keys: readonly Row[]): Promise<
 
 async function show(items: readonly Item[], options: WhyOptions): Promise<void> {
   const now = Date.now();
-  const mutes = (await readMutes(tableOf('mutes', options))).filter((it) => isInForce(it, now));
+  const mutes = await readMutes(tableOf('mutes', options));
   const timelines = items.map((item) => ({
     session_open_id: item.session_open_id,
     ...timelineOf(item, {
       stage: options.stage,
       now,
-      isMuted: mutes.some(
-        (it) => it.id === (it.kind === 'session' ? item.session_open_id : item.app_id),
-      ),
+      isMuted: isMuted(item, mutes, now),
     }),
   }));
   if (options.json) console.log(JSON.stringify(timelines, null, 2));

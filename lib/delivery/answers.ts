@@ -1,7 +1,7 @@
-import { GetItemCommand } from '@aws-sdk/client-dynamodb';
-import { fromAttributes, iso, type Table, toAttributes, updateIf } from '../aws/table.ts';
+import { iso, type Table, updateIf } from '../aws/table.ts';
 import { errorFields, log } from '../log.ts';
 import { VVChatError } from '../vvchat/api.ts';
+import { readRow } from '../vvchat/token.ts';
 import { isAnswer } from './breaker.ts';
 import type { SendFailure } from './send.ts';
 
@@ -39,7 +39,8 @@ export function createAnswers(table: Table): Answers {
     },
     latest: async (app_id) => {
       try {
-        return await read(withinTime(), app_id);
+        const { answered_at } = await readRow(withinTime(), app_id);
+        return answered_at === undefined ? undefined : Date.parse(answered_at);
       } catch (error) {
         log.warn('answers of VVChat not read', { app_id, ...errorFields(error) });
         return undefined;
@@ -50,16 +51,3 @@ export function createAnswers(table: Table): Answers {
 
 const note = (table: Table, app_id: string): Promise<boolean> =>
   updateIf(table, { app_id }, { answered_at: iso(table.now()) }, ['attribute_exists(app_id)']);
-
-async function read(table: Table, app_id: string): Promise<number | undefined> {
-  const { Item = {} } = await table.client.send(
-    new GetItemCommand({
-      TableName: table.name,
-      Key: toAttributes({ app_id }),
-      ConsistentRead: true,
-    }),
-    table.options,
-  );
-  const { answered_at } = fromAttributes(Item);
-  return typeof answered_at === 'string' ? Date.parse(answered_at) : undefined;
-}

@@ -1,19 +1,15 @@
 import type { Table } from '../aws/table.ts';
-import type { Item } from '../inbox/item.ts';
 import { errorFields, log } from '../log.ts';
-import { isInForce, type Mute, readMutes } from '../mute.ts';
-
-type Target = Pick<Item, 'session_open_id' | 'app_id'>;
+import { isMuted, type Mute, readMutes, type Target } from '../mute.ts';
 
 /** Which rows are not to be answered now. A container reads the list of mutes once for many rows. */
 export interface Mutes {
   /**
-   * Reads the mutes if the last reading is older than {@link REFRESH_MS}. It never rejects, and takes {@link READ_MS}
-   * at most: if the list cannot be read, the last one counts for {@link MAX_AGE_MS}, and without any nothing is muted. An
-   * answer too many is a nuisance; rows that wait for this table would make of its outage one of the whole robot.
+   * Whether a row's session or app is muted. It reads the mutes if the last reading is older than {@link REFRESH_MS}.
+   * It never rejects, and takes {@link READ_MS} at most: if the list cannot be read, the last one counts for
+   * {@link MAX_AGE_MS}, and without any nothing is muted. An answer too many is a nuisance; rows that wait for this table
+   * would make of its outage one of the whole robot.
    */
-  readonly refresh: () => Promise<void>;
-  /** Whether a row's session or app is muted. */
   readonly include: (item: Target) => Promise<boolean>;
 }
 
@@ -42,7 +38,7 @@ class CachedMutes implements Mutes {
     this.#table = table;
   }
 
-  async refresh(): Promise<void> {
+  async #refresh(): Promise<void> {
     if (this.#table.now() < this.#staleAt) return;
     this.#inFlight ??= this.#read().finally(() => {
       this.#inFlight = undefined;
@@ -50,12 +46,9 @@ class CachedMutes implements Mutes {
     await this.#inFlight;
   }
 
-  async include({ session_open_id, app_id }: Target): Promise<boolean> {
-    await this.refresh();
-    const now = this.#table.now();
-    return this.#mutes.some(
-      (it) => it.id === (it.kind === 'session' ? session_open_id : app_id) && isInForce(it, now),
-    );
+  async include(item: Target): Promise<boolean> {
+    await this.#refresh();
+    return isMuted(item, this.#mutes, this.#table.now());
   }
 
   async #read(): Promise<void> {

@@ -16,7 +16,7 @@ import {
   summaryOf,
 } from './delivery.ts';
 import { Quarantine } from './quarantine.ts';
-import { Turns } from './turns.ts';
+import { inTurns, Turns } from './turns.ts';
 import { repeatWrite } from './write.ts';
 
 /** How many rows are in flight at most. */
@@ -119,9 +119,10 @@ class Run {
   }
 
   /**
-   * Delivers held rows of the apps that VVChat has answered in this run, or a worker of `reply` since. Of another app the longest held rows of a few
-   * sessions are sent once their time is up, and the others follow if VVChat answers one. So an outage that lasts costs
-   * {@link MAX_PROBES} messages a run, and one session whose sends fail keeps no other's waiting.
+   * Delivers held rows of the apps that VVChat has answered in this run, or has answered a worker of `reply` since. Of
+   * another app the longest held rows of a few sessions are sent once their time is up, and the others follow if VVChat
+   * answers one. So an outage that lasts costs {@link MAX_PROBES} messages a run, and one session whose sends fail keeps
+   * no other's waiting.
    */
   async #deliverHeld(share: number): Promise<void> {
     // They need no time for the robot.
@@ -194,15 +195,10 @@ class Run {
 
 /** The longest held rows of a few sessions; then the others, one of each session in turn. */
 function heldInTurns(items: readonly Item[]) {
-  const counts = new Map<string, number>();
-  const ranked = items.toSorted(byUnknownAt).map((item) => {
-    const rank = counts.get(item.session_open_id) ?? 0;
-    counts.set(item.session_open_id, rank + 1);
-    return { item, rank };
-  });
-  const inTurns = ranked.sort((a, b) => a.rank - b.rank).map(({ item }) => item);
-  const probes = Math.min(counts.size, MAX_PROBES);
-  return { probes: inTurns.slice(0, probes), others: inTurns.slice(probes) };
+  const sessions = Map.groupBy(items.toSorted(byUnknownAt), (it) => it.session_open_id);
+  const ordered = [...inTurns(sessions)].map(([, item]) => item);
+  const probes = Math.min(sessions.size, MAX_PROBES);
+  return { probes: ordered.slice(0, probes), others: ordered.slice(probes) };
 }
 
 const byUnknownAt = (a: Item, b: Item): number =>

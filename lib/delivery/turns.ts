@@ -29,12 +29,18 @@ export class Turns {
 
   /** The keys, one of each session in turn. */
   *inTurns(): Generator<Key, void> {
-    for (let round = 0, sessions = [...this.#sessions]; sessions.length > 0; round++) {
-      for (const [session_open_id, keys] of sessions) {
-        const event_id = keys[round];
-        if (event_id !== undefined) yield { session_open_id, event_id };
-      }
-      sessions = sessions.filter(([, keys]) => keys.length > round + 1);
+    for (const [session_open_id, event_id] of inTurns(this.#sessions)) {
+      yield { session_open_id, event_id };
     }
+  }
+}
+
+/** What sessions have, in an order in which each has its turn: the first of each, then the second of each. */
+export function* inTurns<T>(
+  bySession: ReadonlyMap<string, readonly T[]>,
+): Generator<readonly [session_open_id: string, T], void> {
+  for (let round = 0, sessions = [...bySession]; sessions.length > 0; round++) {
+    sessions = sessions.filter(([, its]) => its.length > round);
+    for (const [session_open_id, its] of sessions) yield [session_open_id, its[round] as T];
   }
 }

@@ -187,15 +187,19 @@ interface TokenRow {
   readonly lease_id?: string;
   readonly lease_ends_at?: string;
   readonly last_error?: string;
+  /** When VVChat answered a worker that had seen a send of unknown outcome. lib/delivery/answers.ts writes it. */
+  readonly answered_at?: string;
 }
 
-async function readRow(table: Table, app_id: string): Promise<TokenRow> {
+/** An app's row of the table `tokens`; empty if there is none. */
+export async function readRow(table: Table, app_id: string): Promise<TokenRow> {
   const { Item = {} } = await table.client.send(
     new GetItemCommand({
       TableName: table.name,
       Key: toAttributes({ app_id }),
       ConsistentRead: true,
     }),
+    table.options,
   );
   return fromAttributes(Item);
 }
