@@ -12,7 +12,7 @@ import dynalite from 'dynalite';
 import { expect, test } from 'vitest';
 import { STAGE } from '../local/names.ts';
 import { createLocalClient, createTables } from '../local/tables.ts';
-import { inserted, startFunction, URL_TOKEN } from './deployed.ts';
+import { inserted, put, startFunction } from './deployed.ts';
 import { startEngine } from './engine.ts';
 import { sample, saying } from './fixtures.ts';
 import { SharedClock } from './lambda.ts';
@@ -106,15 +106,7 @@ test("work packaged, beside the functions' own client", async () => {
     const urls = { dynamodb: engine.endpoint, vvchat: vvchat.url };
     await using webhook = await startFunction(bundle, 'webhook', source, urls, clock);
     await using reply = await startFunction(bundle, 'reply', source, urls, clock);
-    const event = saying('anything');
-    const answer = (await webhook.invoke({
-      ...sample('at'),
-      rawQueryString: `token=${URL_TOKEN}`,
-      body: JSON.stringify(event),
-    })) as { readonly body: string };
-    const { event_id } = JSON.parse(answer.body);
-    const { session_open_id } = event.data.session;
-    await reply.invoke(inserted({ session_open_id, event_id }));
+    await reply.invoke(inserted(await put(webhook, saying('anything'))));
 
     expect(vvchat.carried.map(({ params }) => params.text)).toEqual([`${REPLY} us-east-1`]);
     expect(s3.accessKeys).toEqual([engine.environment.AWS_ACCESS_KEY_ID]);

@@ -70,16 +70,6 @@ export async function startDeployed(): Promise<Deployed> {
     lasting[name] ??= start(name);
     return lasting[name];
   };
-  const post = async (webhook: Lambda, event: Event): Promise<Posted> => {
-    const rawQueryString = `token=${URL_TOKEN}`;
-    const request = { ...sample('at'), rawQueryString, body: JSON.stringify(event) };
-    const { statusCode, headers, body } = (await webhook.invoke(request)) as {
-      statusCode: number;
-      headers: Record<string, string>;
-      body: string;
-    };
-    return { status: statusCode, headers, body: JSON.parse(body) };
-  };
   const read = async (key: Key) => {
     const item = await queries.read(table, key);
     if (!item) throw new Error('no such row');
@@ -92,11 +82,7 @@ export async function startDeployed(): Promise<Deployed> {
     clock,
     start,
     post,
-    put: async (event) => {
-      const { body } = await post(await the('webhook'), event);
-      if (body.event_id === undefined) throw new Error(JSON.stringify(body));
-      return { session_open_id: event.data.session.session_open_id, event_id: body.event_id };
-    },
+    put: async (event) => put(await the('webhook'), event),
     read,
     recover: async (key) => {
       const retry = await the('retry');
@@ -122,6 +108,24 @@ export async function startDeployed(): Promise<Deployed> {
       clock[Symbol.dispose]();
     },
   };
+}
+
+async function post(webhook: Lambda, event: Event): Promise<Posted> {
+  const rawQueryString = `token=${URL_TOKEN}`;
+  const request = { ...sample('at'), rawQueryString, body: JSON.stringify(event) };
+  const { statusCode, headers, body } = (await webhook.invoke(request)) as {
+    statusCode: number;
+    headers: Record<string, string>;
+    body: string;
+  };
+  return { status: statusCode, headers, body: JSON.parse(body) };
+}
+
+/** Has a container of the webhook accept an event, and returns the key of its row. */
+export async function put(webhook: Lambda, event: Event): Promise<Key> {
+  const { body } = await post(webhook, event);
+  if (body.event_id === undefined) throw new Error(JSON.stringify(body));
+  return { session_open_id: event.data.session.session_open_id, event_id: body.event_id };
 }
 
 /** Starts a container of a packaged function, with DynamoDB and VVChat at the given addresses. */

@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { visible } from '../local/terminal.ts';
-import { inserted, startFunction, URL_TOKEN } from './deployed.ts';
+import { inserted, put, startFunction } from './deployed.ts';
 import { type Engine, startEngine } from './engine.ts';
-import { sample, saying } from './fixtures.ts';
+import { saying } from './fixtures.ts';
 import { type Lambda, SharedClock } from './lambda.ts';
 import { npmStart } from './npm-start.ts';
 import { makePackage, type Package, packageIn } from './package.ts';
@@ -68,15 +68,7 @@ async function printedFor(text: string, environment: Record<string, string> = {}
   const urls = { dynamodb: engine.endpoint, vvchat: vvchat.url };
   await using webhook: Lambda = await startFunction(bundle, 'webhook', source, urls, clock);
   await using reply: Lambda = await startFunction(bundle, 'reply', source, urls, clock);
-  const event = saying(text);
-  const answer = (await webhook.invoke({
-    ...sample('at'),
-    rawQueryString: `token=${URL_TOKEN}`,
-    body: JSON.stringify(event),
-  })) as { readonly body: string };
-  const { event_id } = JSON.parse(answer.body);
-  const { session_open_id } = event.data.session;
-  await reply.invoke(inserted({ session_open_id, event_id }));
+  await reply.invoke(inserted(await put(webhook, saying(text))));
   return reply.output();
 }
 
